@@ -1,0 +1,290 @@
+package event
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Fork: Event.Proc is the child. It has the parent's image until it execs.
+type Fork struct {
+	Parent ProcID
+	UID    uint32
+	Comm   string // at most 15 bytes
+}
+
+// Exec: Event.Proc now runs another image.
+type Exec struct {
+	Path          string   // of the executable, absolute, resolved by the kernel
+	Args          []string // as the kernel copied them at exec
+	ArgsTruncated bool
+	Cwd           string   // absolute
+	EnvNames      []string // names of the variables handed over; never values
+	EnvTruncated  bool
+	Parent        ProcID
+	UID           uint32
+	Comm          string
+	Snapshot      bool // not an exec that was seen: the process ran before the sensor did
+}
+
+// Exit: the last thread of Event.Proc ended.
+type Exit struct {
+	Code   int // exit status, 0 to 255
+	Signal int // the signal that killed it, or 0
+}
+
+// Candidate: Event.Proc took a name that OpenClaw's processes take. It is not
+// yet known to be one.
+type Candidate struct{ Comm string }
+
+// FileOpen: a file was opened with success.
+type FileOpen struct {
+	Path      string // absolute, from the opened object itself
+	Read      bool
+	Write     bool
+	Create    bool // the open made the file
+	Directory bool
+	TID       int32 // thread that opened
+	Truncated bool  // Path lost leading components
+}
+
+// FileRename: Old became New. Both absolute; the last component is not
+// resolved, a symbolic link is named and not followed.
+type FileRename struct {
+	Old, New  string
+	Truncated bool
+}
+
+// FileDelete: a name was removed.
+type FileDelete struct {
+	Path      string
+	Directory bool
+	Truncated bool
+}
+
+// A Transport is a transport protocol by its OpenTelemetry name.
+type Transport string
+
+// The transports there are.
+const (
+	TCP Transport = "tcp"
+	UDP Transport = "udp"
+)
+
+// Connect: a connection to Peer was asked for. Errno is 0 for success or one
+// still under way, else the positive error number.
+type Connect struct {
+	Transport   Transport
+	Local, Peer netip.AddrPort
+	Socket      uint64 // the kernel's socket cookie: same number, same socket; 0 unknown
+	Errno       int
+}
+
+// Accept: a connection from Peer was accepted.
+type Accept struct {
+	Transport   Transport
+	Local, Peer netip.AddrPort
+	Socket      uint64
+}
+
+// Close: the socket is gone; the totals are those of its whole life, in bytes
+// of payload.
+type Close struct {
+	Transport      Transport
+	Local, Peer    netip.AddrPort
+	Socket         uint64
+	Inbound        bool // it had been accepted
+	Sent, Received uint64
+}
+
+// A SkillID names one skill as it was at one moment.
+type SkillID struct {
+	Name    string `json:"name"`              // from the frontmatter of SKILL.md, else the directory's name
+	Version string `json:"version,omitempty"` // from install metadata, where there is any
+	SHA256  string `json:"sha256,omitempty"`  // of the tree, as collectors/skills defines it
+	Root    string `json:"root,omitempty"`    // the skill root it was loaded from
+	Dir     string `json:"dir,omitempty"`     // the skill's own directory, absolute and resolved
+}
+
+// GatewayFound: Event.Proc is an OpenClaw gateway, or another OpenClaw process
+// that acts for a person (Role tells).
+type GatewayFound struct {
+	ID         string // its state directory: one gateway at a time can hold it
+	Role       Role
+	StateDir   string
+	ConfigPath string
+	Workspaces []string
+	SkillRoots []string // highest precedence first, absolute and resolved
+	Port       int
+	UID        uint32
+	Home       string   // of the gateway's user, as its environment says
+	Providers  []string // host:port of every configured model provider
+	Version    string
+}
+
+// A Role says what an OpenClaw process is to its host.
+type Role string
+
+// The roles there are.
+const (
+	RoleGateway Role = "gateway" // the long-lived server
+	RoleHelper  Role = "helper"  // a process that the gateway runs for itself
+	RoleTool    Role = "tool"    // started by an exec tool call, or descended from one
+	RoleCLI     Role = "cli"     // an openclaw command that a person or program ran, or descended from one
+)
+
+// ToolCall: a model asked for a tool and OpenClaw recorded it.
+type ToolCall struct {
+	Gateway, Agent, Session, SessionKey, Run string
+	ID                                       string   // unique with Session
+	Name                                     string   // exec, read, write, edit, …
+	Command                                  string   // exec: the model's command text, raw; never leaves the process unredacted
+	Paths                                    []string // read, write, edit, apply_patch: files named, as the model wrote them
+	URL                                      string   // web_fetch
+	Cwd                                      string   // exec: workdir argument; empty: the workspace
+}
+
+// ToolResult: a tool call ended, or went to the background.
+type ToolResult struct {
+	Gateway, Agent, Session, Run string
+	ID                           string
+	PID                          int32 // background exec: the root process; else 0
+	Running                      bool
+	IsError                      bool
+	ExitCode                     *int
+	Duration                     time.Duration
+}
+
+// LLMCall: one answer of a model, or its failure.
+type LLMCall struct {
+	Gateway, Agent, Session, SessionKey, Run string
+	Provider, API, Model, ResponseID         string
+	InputTokens, OutputTokens                int64
+	CacheReadTokens, CacheWriteTokens        int64
+	StopReason                               string
+	Status                                   int    // HTTP status of a failure, as far as the record tells; 0 otherwise
+	ErrorType                                string // the provider's machine-readable code
+	Error                                    string // its message, raw; may quote a key
+	Prompt, Response                         string // raw text, bounded by the collector
+}
+
+// SessionStart: a session was first seen in OpenClaw's records.
+type SessionStart struct {
+	Gateway, Agent, Session, SessionKey string
+	Channel, Account, ChatType          string // messaging platform; empty for the operator's own clients
+	Actor                               string // who, as OpenClaw names them
+	CreatedVia                          string // operator, spawn, channel, cron, …
+	ParentKey                           string // session key of the spawning session
+	StartedAt                           time.Time
+}
+
+// A Skill is what a skill's directory says of itself, and how it came or went.
+// Every text in it was written by the skill's author.
+type Skill struct {
+	Change    Change
+	Gateway   string // state directory of the gateway that can load it
+	ID        SkillID
+	Previous  string    // SHA256 before an update
+	Installer string    // source of the install metadata: clawhub, path, git, …; empty: copied by hand
+	Installed time.Time // from metadata, else the modification time of SKILL.md
+	OwnerUID  uint32    // owner of SKILL.md
+	EnvNames  []string  // variable names that look like secrets and occur in its files
+	Err       string    // why hash or metadata are incomplete
+}
+
+// A Change says how a skill came to be reported.
+type Change int
+
+// The changes there are.
+const (
+	Present   Change = iota // was there when the collector first looked
+	Installed               // came while it watched
+	Updated                 // its tree's hash changed
+	Removed
+)
+
+// EnvRead: Event.Proc read, or was handed, environment variables. The pipeline
+// derives it from execs and opens.
+type EnvRead struct {
+	Names  []string
+	Method EnvMethod
+	Path   string // of the file read, for proc_environ and dotenv
+	Target ProcID // proc_environ: whose
+}
+
+// An EnvMethod says how an environment was read.
+type EnvMethod string
+
+// The methods there are.
+const (
+	EnvExec        EnvMethod = "exec"         // handed over at exec
+	EnvProcEnviron EnvMethod = "proc_environ" // /proc/PID/environ
+	EnvDump        EnvMethod = "dump"         // env, printenv
+	EnvDotenv      EnvMethod = "dotenv"       // a .env file
+)
+
+// Lost: the collector dropped Count events of kind Of since the last report.
+type Lost struct {
+	Of    Kind
+	Count uint64
+	Cause string
+}
+
+// Coverage: what one probe sees on this host, and why not more.
+type Coverage struct {
+	Probe    string
+	Kinds    []Kind
+	Fidelity string // complete, sampled, none
+	Reason   string // why not complete; empty when it is
+}
+
+// Kind is file.create for an open that made the file.
+func (b FileOpen) Kind() Kind {
+	if b.Create {
+		return KindFileCreate
+	}
+	return KindFileOpen
+}
+
+// Kind follows the change.
+func (b Skill) Kind() Kind {
+	return [...]Kind{KindSkillPresent, KindSkillInstalled, KindSkillUpdated, KindSkillRemoved}[b.Change]
+}
+
+// Kind methods: one kind a type.
+func (Fork) Kind() Kind         { return KindFork }
+func (Exec) Kind() Kind         { return KindExec }
+func (Exit) Kind() Kind         { return KindExit }
+func (Candidate) Kind() Kind    { return KindCandidate }
+func (FileRename) Kind() Kind   { return KindFileRename }
+func (FileDelete) Kind() Kind   { return KindFileDelete }
+func (Connect) Kind() Kind      { return KindConnect }
+func (Accept) Kind() Kind       { return KindAccept }
+func (Close) Kind() Kind        { return KindClose }
+func (GatewayFound) Kind() Kind { return KindGateway }
+func (ToolCall) Kind() Kind     { return KindToolCall }
+func (ToolResult) Kind() Kind   { return KindToolResult }
+func (LLMCall) Kind() Kind      { return KindLLMCall }
+func (SessionStart) Kind() Kind { return KindSessionStart }
+func (EnvRead) Kind() Kind      { return KindEnvRead }
+func (Lost) Kind() Kind         { return KindLost }
+func (Coverage) Kind() Kind     { return KindCoverage }
+
+func (Fork) body()         {}
+func (Exec) body()         {}
+func (Exit) body()         {}
+func (Candidate) body()    {}
+func (FileOpen) body()     {}
+func (FileRename) body()   {}
+func (FileDelete) body()   {}
+func (Connect) body()      {}
+func (Accept) body()       {}
+func (Close) body()        {}
+func (GatewayFound) body() {}
+func (ToolCall) body()     {}
+func (ToolResult) body()   {}
+func (LLMCall) body()      {}
+func (SessionStart) body() {}
+func (Skill) body()        {}
+func (EnvRead) body()      {}
+func (Lost) body()         {}
+func (Coverage) body()     {}

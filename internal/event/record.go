@@ -1,0 +1,185 @@
+package event
+
+import "time"
+
+// A Record is a fact joined with its process and its attribution, in the shape
+// in which it is stored, served and shipped (JSON: one object). What is not
+// known is absent. Every text in it has passed redaction.
+type Record struct {
+	ID          string       `json:"id"` // ULID
+	Time        time.Time    `json:"time"`
+	Kind        Kind         `json:"kind"`
+	Source      Source       `json:"source"`
+	Process     *Process     `json:"process,omitempty"`
+	File        *File        `json:"file,omitempty"`
+	Network     *Network     `json:"network,omitempty"`
+	Env         *Env         `json:"env,omitempty"`
+	Tool        *Tool        `json:"tool,omitempty"`
+	LLM         *LLM         `json:"llm,omitempty"`
+	Session     *Session     `json:"session,omitempty"`
+	Skill       *SkillChange `json:"skill,omitempty"`
+	Sensor      *Sensor      `json:"sensor,omitempty"`
+	Attribution *Attribution `json:"attribution,omitempty"`
+}
+
+// Process is the process that acted.
+type Process struct {
+	PID           int32       `json:"pid"`
+	StartTime     uint64      `json:"start_time"` // clock ticks since boot
+	ParentPID     int32       `json:"parent_pid,omitempty"`
+	ParentStart   uint64      `json:"parent_start_time,omitempty"`
+	Role          Role        `json:"role,omitempty"`
+	Executable    *Executable `json:"executable,omitempty"`
+	CommandArgs   []string    `json:"command_args,omitempty"`
+	ArgsTruncated bool        `json:"args_truncated,omitempty"`
+	Cwd           string      `json:"working_directory,omitempty"`
+	EnvNames      []string    `json:"environment_variable_names,omitempty"` // exec only
+	User          *User       `json:"user,omitempty"`
+	ContainerID   string      `json:"container_id,omitempty"`
+	ExitCode      *int        `json:"exit_code,omitempty"`
+	ExitSignal    int         `json:"exit_signal,omitempty"`
+	Ancestors     []Ancestor  `json:"ancestors,omitempty"` // parent first
+}
+
+// Executable is a program file.
+type Executable struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// User is a user of the host.
+type User struct {
+	ID   uint32 `json:"id"`
+	Name string `json:"name,omitempty"`
+}
+
+// Ancestor is one step up the process tree.
+type Ancestor struct {
+	PID        int32  `json:"pid"`
+	Executable string `json:"executable,omitempty"`
+}
+
+// File is what was done to a file.
+type File struct {
+	Path      string `json:"path"`
+	OldPath   string `json:"old_path,omitempty"`
+	Operation string `json:"operation"` // read, write, create, rename, delete
+	Directory bool   `json:"directory,omitempty"`
+	Truncated bool   `json:"path_truncated,omitempty"`
+}
+
+// Network is one connection.
+type Network struct {
+	Transport     Transport `json:"transport"`
+	Direction     string    `json:"direction"` // outbound, inbound
+	LocalAddress  string    `json:"local_address,omitempty"`
+	LocalPort     uint16    `json:"local_port,omitempty"`
+	PeerAddress   string    `json:"peer_address"`
+	PeerPort      uint16    `json:"peer_port"`
+	Host          string    `json:"host,omitempty"`
+	HostSource    string    `json:"host_source,omitempty"`
+	BytesSent     *uint64   `json:"bytes_sent,omitempty"`
+	BytesReceived *uint64   `json:"bytes_received,omitempty"`
+	Errno         int       `json:"errno,omitempty"`
+}
+
+// Env is an access to environment variables, by name.
+type Env struct {
+	Names      []string  `json:"names,omitempty"`
+	Referenced []string  `json:"referenced,omitempty"` // of Names: those the skill's own files mention
+	Method     EnvMethod `json:"method"`
+	TargetPID  int32     `json:"target_pid,omitempty"`
+}
+
+// Tool is one tool call.
+type Tool struct {
+	Name     string   `json:"name"`
+	CallID   string   `json:"call_id"`
+	Command  string   `json:"command,omitempty"` // redacted
+	Paths    []string `json:"paths,omitempty"`
+	URL      string   `json:"url,omitempty"`
+	PID      int32    `json:"pid,omitempty"`
+	IsError  bool     `json:"is_error,omitempty"`
+	ExitCode *int     `json:"exit_code,omitempty"`
+}
+
+// LLM is one call of a model.
+type LLM struct {
+	Provider         string `json:"provider"`
+	API              string `json:"api,omitempty"`
+	Model            string `json:"model"`
+	ResponseID       string `json:"response_id,omitempty"`
+	InputTokens      int64  `json:"input_tokens"`
+	OutputTokens     int64  `json:"output_tokens"`
+	CacheReadTokens  int64  `json:"cache_read_tokens,omitempty"`
+	CacheWriteTokens int64  `json:"cache_write_tokens,omitempty"`
+	StopReason       string `json:"stop_reason,omitempty"`
+	StatusCode       int    `json:"status_code,omitempty"`
+	ErrorType        string `json:"error_type,omitempty"`
+	Error            string `json:"error,omitempty"`    // redacted
+	Prompt           string `json:"prompt,omitempty"`   // redacted
+	Response         string `json:"response,omitempty"` // redacted
+}
+
+// Session is who talks to an agent, from where.
+type Session struct {
+	Key        string `json:"key"`
+	Channel    string `json:"channel,omitempty"`
+	Account    string `json:"account,omitempty"`
+	ChatType   string `json:"chat_type,omitempty"`
+	Actor      string `json:"actor,omitempty"`
+	CreatedVia string `json:"created_via,omitempty"`
+	ParentKey  string `json:"parent_key,omitempty"`
+}
+
+// SkillChange is a skill that came, changed or went.
+type SkillChange struct {
+	ID        SkillID    `json:"id"`
+	Previous  string     `json:"previous_sha256,omitempty"`
+	Installer string     `json:"installer,omitempty"`
+	Installed *time.Time `json:"installed,omitempty"`
+	Owner     *User      `json:"owner,omitempty"`
+	Error     string     `json:"error,omitempty"`
+}
+
+// Sensor is what a collector says of itself.
+type Sensor struct {
+	Probe    string `json:"probe,omitempty"`
+	Of       Kind   `json:"of,omitempty"`
+	Kinds    []Kind `json:"kinds,omitempty"`
+	Lost     uint64 `json:"lost,omitempty"`
+	Fidelity string `json:"fidelity,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+}
+
+// An Alert is a rule's finding.
+type Alert struct {
+	ID          string       `json:"id"` // ULID
+	Time        time.Time    `json:"time"`
+	Rule        RuleRef      `json:"rule"`
+	Message     string       `json:"message"`
+	Attribution *Attribution `json:"attribution,omitempty"`
+	Process     *Process     `json:"process,omitempty"`
+	Events      []string     `json:"events"` // IDs of the records, first one first
+	Count       int          `json:"count"`
+	Suppressed  int          `json:"suppressed"`
+}
+
+// RuleRef names the rule of an Alert.
+type RuleRef struct {
+	Name     string   `json:"name"`
+	Severity Severity `json:"severity"`
+	Tags     []string `json:"tags,omitempty"`
+}
+
+// A Severity ranks an Alert.
+type Severity string
+
+// The severities there are, least first.
+const (
+	Info     Severity = "info"
+	Low      Severity = "low"
+	Medium   Severity = "medium"
+	High     Severity = "high"
+	Critical Severity = "critical"
+)
