@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Fork: Event.Proc is the child. It has the parent's image until it execs.
+// Fork says that Event.Proc is the child. It has the parent's image until it execs.
 type Fork struct {
 	Parent ProcID
 	UID    uint32
 	Comm   string // at most 15 bytes
 }
 
-// Exec: Event.Proc now runs another image.
+// Exec says that Event.Proc now runs another image.
 type Exec struct {
 	Path          string   // of the executable, absolute, resolved by the kernel
 	Args          []string // as the kernel copied them at exec
@@ -26,17 +26,17 @@ type Exec struct {
 	Snapshot      bool // not an exec that was seen: the process ran before the sensor did
 }
 
-// Exit: the last thread of Event.Proc ended.
+// Exit says that the last thread of Event.Proc ended.
 type Exit struct {
 	Code   int // exit status, 0 to 255
 	Signal int // the signal that killed it, or 0
 }
 
-// Candidate: Event.Proc took a name that OpenClaw's processes take. It is not
+// Candidate says that Event.Proc took a name that OpenClaw's processes take. It is not
 // yet known to be one.
 type Candidate struct{ Comm string }
 
-// FileOpen: a file was opened with success.
+// FileOpen says that a file was opened with success.
 type FileOpen struct {
 	Path      string // absolute, from the opened object itself
 	Read      bool
@@ -47,14 +47,14 @@ type FileOpen struct {
 	Truncated bool  // Path lost leading components
 }
 
-// FileRename: Old became New. Both absolute; the last component is not
+// FileRename says that Old became New. Both absolute; the last component is not
 // resolved, a symbolic link is named and not followed.
 type FileRename struct {
 	Old, New  string
 	Truncated bool
 }
 
-// FileDelete: a name was removed.
+// FileDelete says that a name was removed.
 type FileDelete struct {
 	Path      string
 	Directory bool
@@ -70,7 +70,7 @@ const (
 	UDP Transport = "udp"
 )
 
-// Connect: a connection to Peer was asked for. Errno is 0 for success or one
+// Connect says that a connection to Peer was asked for. Errno is 0 for success or one
 // still under way, else the positive error number.
 type Connect struct {
 	Transport   Transport
@@ -79,14 +79,14 @@ type Connect struct {
 	Errno       int
 }
 
-// Accept: a connection from Peer was accepted.
+// Accept says that a connection from Peer was accepted.
 type Accept struct {
 	Transport   Transport
 	Local, Peer netip.AddrPort
 	Socket      uint64
 }
 
-// Close: the socket is gone; the totals are those of its whole life, in bytes
+// Close says that the socket is gone; the totals are those of its whole life, in bytes
 // of payload.
 type Close struct {
 	Transport      Transport
@@ -105,7 +105,7 @@ type SkillID struct {
 	Dir     string `json:"dir,omitempty"`     // the skill's own directory, absolute and resolved
 }
 
-// GatewayFound: Event.Proc is an OpenClaw gateway, or another OpenClaw process
+// GatewayFound says that Event.Proc is an OpenClaw gateway, or another OpenClaw process
 // that acts for a person (Role tells).
 type GatewayFound struct {
 	ID         string // its state directory: one gateway at a time can hold it
@@ -132,7 +132,7 @@ const (
 	RoleCLI     Role = "cli"     // an openclaw command that a person or program ran, or descended from one
 )
 
-// ToolCall: a model asked for a tool and OpenClaw recorded it.
+// ToolCall says that a model asked for a tool and OpenClaw recorded it.
 type ToolCall struct {
 	Gateway, Agent, Session, SessionKey, Run string
 	ID                                       string   // unique with Session
@@ -141,9 +141,10 @@ type ToolCall struct {
 	Paths                                    []string // read, write, edit, apply_patch: files named, as the model wrote them
 	URL                                      string   // web_fetch
 	Cwd                                      string   // exec: workdir argument; empty: the workspace
+	Backfill                                 bool     // recorded before the collector's time: learned from, not reported
 }
 
-// ToolResult: a tool call ended, or went to the background.
+// ToolResult says that a tool call ended, or went to the background.
 type ToolResult struct {
 	Gateway, Agent, Session, Run string
 	ID                           string
@@ -154,7 +155,7 @@ type ToolResult struct {
 	Duration                     time.Duration
 }
 
-// LLMCall: one answer of a model, or its failure.
+// LLMCall is one answer of a model, or its failure.
 type LLMCall struct {
 	Gateway, Agent, Session, SessionKey, Run string
 	Provider, API, Model, ResponseID         string
@@ -167,7 +168,7 @@ type LLMCall struct {
 	Prompt, Response                         string // raw text, bounded by the collector
 }
 
-// SessionStart: a session was first seen in OpenClaw's records.
+// SessionStart says that a session was first seen in OpenClaw's records.
 type SessionStart struct {
 	Gateway, Agent, Session, SessionKey string
 	Channel, Account, ChatType          string // messaging platform; empty for the operator's own clients
@@ -175,6 +176,7 @@ type SessionStart struct {
 	CreatedVia                          string // operator, spawn, channel, cron, …
 	ParentKey                           string // session key of the spawning session
 	StartedAt                           time.Time
+	Backfill                            bool // as in ToolCall
 }
 
 // A Skill is what a skill's directory says of itself, and how it came or went.
@@ -202,7 +204,7 @@ const (
 	Removed
 )
 
-// EnvRead: Event.Proc read, or was handed, environment variables. The pipeline
+// EnvRead says that Event.Proc read, or was handed, environment variables. The pipeline
 // derives it from execs and opens.
 type EnvRead struct {
 	Names  []string
@@ -222,14 +224,14 @@ const (
 	EnvDotenv      EnvMethod = "dotenv"       // a .env file
 )
 
-// Lost: the collector dropped Count events of kind Of since the last report.
+// Lost says that the collector dropped Count events of kind Of since the last report.
 type Lost struct {
 	Of    Kind
 	Count uint64
 	Cause string
 }
 
-// Coverage: what one probe sees on this host, and why not more.
+// Coverage says what one probe sees on this host, and why not more.
 type Coverage struct {
 	Probe    string
 	Kinds    []Kind

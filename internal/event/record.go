@@ -19,7 +19,9 @@ type Record struct {
 	Session     *Session     `json:"session,omitempty"`
 	Skill       *SkillChange `json:"skill,omitempty"`
 	Sensor      *Sensor      `json:"sensor,omitempty"`
+	Gateway     *Gateway     `json:"gateway,omitempty"`
 	Attribution *Attribution `json:"attribution,omitempty"`
+	Amended     bool         `json:"amended,omitempty"` // given out before with less known, under the same ID
 }
 
 // Process is the process that acted.
@@ -89,6 +91,17 @@ type Env struct {
 	Referenced []string  `json:"referenced,omitempty"` // of Names: those the skill's own files mention
 	Method     EnvMethod `json:"method"`
 	TargetPID  int32     `json:"target_pid,omitempty"`
+}
+
+// Gateway is an OpenClaw process that was found.
+type Gateway struct {
+	Role       Role     `json:"role"`
+	StateDir   string   `json:"state_dir"`
+	Workspaces []string `json:"workspaces,omitempty"`
+	SkillRoots []string `json:"skill_roots,omitempty"`
+	Port       int      `json:"port,omitempty"`
+	User       *User    `json:"user,omitempty"`
+	Version    string   `json:"version,omitempty"`
 }
 
 // Tool is one tool call.
@@ -163,6 +176,7 @@ type Alert struct {
 	Events      []string     `json:"events"` // IDs of the records, first one first
 	Count       int          `json:"count"`
 	Suppressed  int          `json:"suppressed"`
+	Amended     bool         `json:"amended,omitempty"`
 }
 
 // RuleRef names the rule of an Alert.

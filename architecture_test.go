@@ -1,0 +1,77 @@
+package clawwatch_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/clawwatch/clawwatch/"
+
+// may is the floor plan: who may import whom, and why. A room that is not
+// listed may import nothing of the project. "*" stands for every room.
+var may = []struct{ room, imports, because string }{
+	{"cmd/clawwatch", "*", "it lists collectors, exporters and verbs explicitly"},
+	{"internal/agent", "collectors collectors/ebpf collectors/openclaw collectors/procfs collectors/skills", "it owns them, and passes word between those that never meet"},
+	{"internal/agent", "exporters exporters/otlp internal/console", "it owns where alerts and records go"},
+	{"internal/agent", "internal/pipeline internal/store internal/api internal/policy internal/redact internal/event rules", "it builds the pipeline and what stands behind it"},
+	{"internal/agent", "internal/policy/yamlfile", "its configuration is read as strictly as the policy"},
+	{"collectors", "internal/event", "observing means emitting events"},
+	{"collectors/ebpf", "collectors internal/event", "a mechanism of observing"},
+	{"collectors/openclaw", "collectors collectors/procfs internal/event", "a mechanism of observing; it finds gateways in /proc"},
+	{"collectors/skills", "collectors internal/event", "a mechanism of observing"},
+	{"collectors/procfs", "collectors internal/event", "a mechanism of observing"},
+	{"internal/pipeline", "internal/proctab internal/attribution internal/policy internal/redact internal/event rules", "the stages in their order"},
+	{"internal/attribution", "internal/event", "facts in, a judgement out"},
+	{"internal/proctab", "internal/event", "processes are named by event.ProcID"},
+	{"internal/policy", "internal/event internal/policy/yamlfile", "a policy is bound to a gateway that was found"},
+	{"rules", "internal/policy internal/policy/yamlfile internal/event internal/redact", "rules see a record and the policy; what they say is made safe to print"},
+	{"internal/store", "internal/event", "it keeps records and alerts"},
+	{"internal/api", "internal/store internal/event", "it serves the store"},
+	{"internal/console", "internal/event internal/redact", "one way of printing an alert"},
+	{"exporters", "internal/event", "a batch is records and alerts"},
+	{"exporters/otlp", "exporters internal/event internal/spool", "one way out"},
+}
+
+// alone lists outside packages that a single room may import.
+var alone = []struct{ prefix, room, because string }{
+	{"github.com/expr-lang/expr", "rules", "the rule language is replaceable at one place"},
+	{"github.com/cilium/ebpf", "collectors/ebpf", "the kernel edge"},
+	{"go.opentelemetry.io/", "exporters/otlp", "the wire is replaceable at one place"},
+	{"github.com/fsnotify/fsnotify", "collectors/", "watching files is observing"},
+	{"github.com/spf13/cobra", "cmd/clawwatch", "only the command line is a command line"},
+}
+
+func TestRoomsImportOnlyWhatTheFloorPlanAllows(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	allowed := map[string][]string{}
+	for _, m := range may {
+		allowed[m.room] = append(allowed[m.room], strings.Fields(m.imports)...)
+	}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		room := strings.TrimPrefix(p.ImportPath, module)
+		for _, imp := range p.Imports {
+			target, ours := strings.CutPrefix(imp, module)
+			if ours && !slices.Contains(allowed[room], target) && !slices.Contains(allowed[room], "*") {
+				t.Errorf("%s imports %s, which the floor plan does not show", room, target)
+			}
+			for _, a := range alone {
+				if strings.HasPrefix(imp, a.prefix) && !strings.HasPrefix(room, a.room) {
+					t.Errorf("%s imports %s, which %s alone may: %s", room, imp, a.room, a.because)
+				}
+			}
+		}
+	}
+}

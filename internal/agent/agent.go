@@ -1,0 +1,298 @@
+// Package agent owns every goroutine, queue and file of clawwatch: it opens the
+// collectors, drives the pipeline, and hands what comes out to the store, the
+// exporters, the console and the socket.
+//
+// Facts flow one way through two bounded channels: from the collectors to the
+// pipeline, and from there to the writer. A slow disk therefore slows the
+// reading of the kernel's ring, and what the ring cannot hold is counted by the
+// sensor: nothing is lost without a number.
+//
+// A collector that fails does not stop the others. Its end is logged and
+// becomes a sensor.coverage event.
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	mrand "math/rand/v2"
+	"net/netip"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clawwatch/clawwatch/collectors"
+	"github.com/clawwatch/clawwatch/collectors/openclaw"
+	"github.com/clawwatch/clawwatch/collectors/skills"
+	"github.com/clawwatch/clawwatch/exporters"
+	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/pipeline"
+	"github.com/clawwatch/clawwatch/internal/policy"
+	"github.com/clawwatch/clawwatch/internal/redact"
+	"github.com/clawwatch/clawwatch/internal/store"
+	"github.com/clawwatch/clawwatch/rules"
+)
+
+// Queue lengths: a second of a heavy storm each.
+const (
+	factQueue   = 16384
+	outputQueue = 8192
+)
+
+// tick is how often held facts are looked at.
+const tick = 100 * time.Millisecond
+
+// Options are what a run is given besides its configuration.
+type Options struct {
+	Version string
+	Log     *slog.Logger
+	Console io.Writer // alerts as they happen; nil: nowhere
+	Colour  bool
+	Policy  *policy.Policy
+	Rules   *rules.Set
+	Ready   func(Status) // called once, when everything runs; may be nil
+}
+
+// An Agent is one run.
+type Agent struct {
+	cfg       Config
+	opt       Options
+	log       *slog.Logger
+	started   time.Time
+	store     *store.Store
+	redactor  *redact.Redactor
+	exporters []delivery
+	sensors   []collectors.Collector
+	watcher   collectors.Watcher // of the sensors, the one that marks trees; nil: none
+	gateways  *openclaw.Collector
+	skills    *skills.Collector
+	coverage  []event.Coverage
+	facts     chan event.Event
+	out       chan exporters.Item
+	stats     atomic.Pointer[pipeline.Stats]
+	found     found
+	writeErrs atomic.Uint64 // records and alerts that the store could not take
+}
+
+// Run observes until ctx is done, and then gives out what it holds. An error
+// says that it could not start, or that all of its collectors failed.
+func Run(ctx context.Context, cfg Config, opt Options) error {
+	a := &Agent{
+		cfg: cfg, opt: opt, log: opt.Log, started: time.Now(),
+		facts: make(chan event.Event, factQueue), out: make(chan exporters.Item, outputQueue),
+	}
+	if err := a.open(); err != nil {
+		return errors.Join(err, a.close())
+	}
+	return errors.Join(a.run(ctx), a.close())
+}
+
+func (a *Agent) open() error {
+	if err := os.MkdirAll(a.cfg.StateDir, 0o700); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	var err error
+	a.store, err = store.Open(filepath.Join(a.cfg.StateDir, "events.db"), a.cfg.Store.limits())
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	if a.redactor, err = openRedactor(a.cfg.StateDir); err != nil {
+		return err
+	}
+	if msg := a.store.Recovered(); msg != "" {
+		a.log.Error("store was damaged", "message", msg)
+	}
+	for _, target := range a.cfg.OTLP {
+		if err := a.openExporter(target); err != nil {
+			return err
+		}
+	}
+	return a.openCollectors()
+}
+
+func (a *Agent) openCollectors() error {
+	host := collectors.Config{Proc: os.DirFS("/proc"), ProcPath: "/proc", RingSize: int(a.cfg.RingSize)}
+	a.sensors, a.coverage = collectors.Select(probes(), host)
+	for _, s := range a.sensors {
+		if w, ok := s.(collectors.Watcher); ok {
+			a.watcher = w
+		}
+	}
+	since := a.started
+	if last, err := a.store.LastTime(context.Background()); err == nil && !last.IsZero() && last.Before(since) {
+		since = last // records that OpenClaw wrote while nobody watched
+	}
+	a.gateways = openclaw.New(openclaw.Config{Proc: host.Proc, ProcPath: host.ProcPath, Since: since, Log: a.log})
+	a.skills = skills.New(skills.Config{Log: a.log})
+	return nil
+}
+
+// run starts the stages and ends them in the order in which facts flow.
+func (a *Agent) run(ctx context.Context) error {
+	var stages, deliveries errgroup.Group
+	shipping, stopShipping := context.WithCancel(context.Background())
+	defer stopShipping()
+	for _, d := range a.exporters {
+		for _, loop := range d.Loops() {
+			deliveries.Go(func() error { return loop(shipping) })
+		}
+	}
+	stages.Go(func() error { a.write(); return nil })
+	stages.Go(func() error { defer close(a.out); a.pump(); return nil })
+
+	observing, stop := context.WithCancel(ctx)
+	defer stop()
+	serving := a.serve(observing)
+	err := a.observe(observing)
+	stop()
+	close(a.facts)
+	err = errors.Join(err, stages.Wait())
+	stopShipping()
+	return errors.Join(err, deliveries.Wait(), serving())
+}
+
+// observe runs the collectors until ctx is done.
+func (a *Agent) observe(ctx context.Context) error {
+	for _, c := range a.coverage {
+		a.emit(event.Event{Time: time.Now(), Source: event.SourceAgent, Body: c})
+	}
+	type collector struct {
+		name string
+		run  func(context.Context, func(event.Event)) error
+		emit func(event.Event)
+	}
+	all := []collector{{"openclaw", a.gateways.Run, a.fromGateways}, {"skills", a.skills.Run, a.emit}}
+	for _, s := range a.sensors {
+		all = append(all, collector{"kernel", s.Run, a.fromKernel})
+	}
+	var g errgroup.Group
+	for _, c := range all {
+		g.Go(func() error {
+			err := c.run(ctx, c.emit)
+			if err != nil && ctx.Err() == nil {
+				a.log.Error("collector failed", "collector", c.name, "error", err)
+				a.emit(event.Event{
+					Time: time.Now(), Source: event.SourceAgent,
+					Body: event.Coverage{Probe: c.name, Fidelity: "none", Reason: "failed: " + err.Error()},
+				})
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error { a.reportDrops(ctx); return nil })
+	if a.opt.Ready != nil {
+		a.opt.Ready(a.Status())
+	}
+	return g.Wait()
+}
+
+func (a *Agent) emit(ev event.Event) { a.facts <- ev }
+
+// pump drives the pipeline: it alone calls it.
+func (a *Agent) pump() {
+	var seed [32]byte
+	rand.Read(seed[:]) //nolint:errcheck // never fails, says its documentation
+	entropy := mrand.NewChaCha8(seed)
+	p := pipeline.New(pipeline.Config{
+		Policy: a.opt.Policy, Host: host(), Rules: a.opt.Rules, Redactor: a.redactor, Sink: sink{a.out}, UserName: userNames(),
+		NewID: func(t time.Time) string {
+			return ulid.MustNew(uint64(max(t.UnixMilli(), 0)), entropy).String()
+		},
+	})
+	ticks := time.NewTicker(tick)
+	defer ticks.Stop()
+	for {
+		select {
+		case ev, ok := <-a.facts:
+			if !ok {
+				p.Tick(time.Now())
+				p.Flush()
+				return
+			}
+			p.Push(ev)
+		case now := <-ticks.C:
+			p.Tick(now)
+			s := p.Stats()
+			a.stats.Store(&s)
+		}
+	}
+}
+
+// redactor uses a salt that stays with the host, so that the same secret has
+// the same mark in all its events and no mark can be looked up elsewhere.
+func openRedactor(dir string) (*redact.Redactor, error) {
+	file := filepath.Join(dir, "redaction.salt")
+	salt, err := os.ReadFile(file)
+	if err == nil && len(salt) == 32 {
+		return redact.New(salt), nil
+	}
+	salt = make([]byte, 32)
+	rand.Read(salt) //nolint:errcheck // never fails, says its documentation
+	if err := os.WriteFile(file, salt, 0o600); err != nil {
+		return nil, fmt.Errorf("write redaction salt: %w", err)
+	}
+	return redact.New(salt), nil
+}
+
+// host tells the policy's variables about this host.
+func host() policy.Host {
+	h := policy.Host{Temp: []string{"/tmp", "/var/tmp"}}
+	conf, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		return h
+	}
+	for line := range strings.Lines(string(conf)) {
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == "nameserver" {
+			if addr, err := netip.ParseAddr(f[1]); err == nil {
+				h.Resolvers = append(h.Resolvers, addr)
+			}
+		}
+	}
+	return h
+}
+
+// userNames looks users up once each.
+func userNames() func(uint32) string {
+	names := map[uint32]string{}
+	return func(uid uint32) string {
+		name, ok := names[uid]
+		if !ok && len(names) < 65536 {
+			if u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10)); err == nil {
+				name = u.Username
+			}
+			names[uid] = name
+		}
+		return name
+	}
+}
+
+func (a *Agent) close() error {
+	var errs []error
+	for _, s := range a.sensors {
+		errs = append(errs, s.Close())
+	}
+	if a.gateways != nil {
+		errs = append(errs, a.gateways.Close())
+	}
+	if a.skills != nil {
+		errs = append(errs, a.skills.Close())
+	}
+	for _, d := range a.exporters {
+		errs = append(errs, d.Close())
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,127 @@
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/clawwatch/clawwatch/collectors"
+	"github.com/clawwatch/clawwatch/collectors/ebpf"
+	"github.com/clawwatch/clawwatch/collectors/procfs"
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// probes are the ways of seeing processes, files and connections, best first.
+func probes() []collectors.Probe { return ebpf.Probes() }
+
+// found holds the gateways that live or lately lived.
+type found struct {
+	sync.Mutex
+	gateways map[event.ProcID]event.GatewayFound
+}
+
+func (f *found) add(id event.ProcID, g event.GatewayFound) {
+	f.Lock()
+	defer f.Unlock()
+	if f.gateways == nil {
+		f.gateways = map[event.ProcID]event.GatewayFound{}
+	}
+	f.gateways[id] = g
+}
+
+func (f *found) remove(id event.ProcID) {
+	f.Lock()
+	defer f.Unlock()
+	delete(f.gateways, id)
+}
+
+func (f *found) list() []event.GatewayFound {
+	f.Lock()
+	defer f.Unlock()
+	return slices.Collect(maps.Values(f.gateways))
+}
+
+// fromKernel passes on what the kernel saw, and tells the reader of OpenClaw's
+// records about a process that took its name.
+func (a *Agent) fromKernel(ev event.Event) {
+	a.emit(ev)
+	switch ev.Body.(type) {
+	case event.Candidate:
+		a.gateways.Nudge(ev.Proc)
+	case event.Exit:
+		a.found.remove(ev.Proc)
+	}
+}
+
+// fromGateways passes on what OpenClaw's records say. A new gateway is marked
+// in the kernel, and its skills are followed.
+func (a *Agent) fromGateways(ev event.Event) {
+	a.emit(ev)
+	g, ok := ev.Body.(event.GatewayFound)
+	if !ok {
+		return
+	}
+	a.found.add(ev.Proc, g)
+	a.skills.Follow(g)
+	a.follow(ev.Proc, g)
+}
+
+// maxPasses bounds the search for processes that were forked while the search
+// went on by ones that were not yet marked.
+const maxPasses = 10
+
+// follow marks a process and all that descends from it. The gateway is emitted
+// before it is marked, so that what its children do finds it known. It is
+// marked before its tree is read, and the tree is read until nothing new is
+// found: what a marked process forks is marked by the kernel, so no process can
+// slip between the two.
+func (a *Agent) follow(root event.ProcID, g event.GatewayFound) {
+	proc := os.DirFS("/proc")
+	marked := map[event.ProcID]bool{}
+	mark := func(evs []event.Event, err error) (more bool) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			a.log.Warn("read process tree", "gateway", g.ID, "error", err)
+		}
+		for _, ev := range evs {
+			if marked[ev.Proc] {
+				continue
+			}
+			marked[ev.Proc], more = true, true
+			if err := a.watch(ev.Proc); err != nil {
+				continue // gone, or logged
+			}
+			a.emit(ev)
+		}
+		return more
+	}
+	if err := a.watch(root); err != nil {
+		return
+	}
+	for range maxPasses {
+		if !mark(procfs.Tree(proc, root)) {
+			break
+		}
+	}
+	if g.Role == event.RoleGateway {
+		mark(procfs.Orphans(proc, root, g))
+	}
+}
+
+func (a *Agent) watch(id event.ProcID) error {
+	if a.watcher == nil {
+		return nil
+	}
+	err := a.watcher.Watch(id)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.log.Error("watch process", "pid", id.PID, "error", err)
+		a.emit(event.Event{
+			Time: time.Now(), Source: event.SourceAgent,
+			Body: event.Coverage{Probe: "watch", Fidelity: "none", Reason: err.Error()},
+		})
+	}
+	return err
+}

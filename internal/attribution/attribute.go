@@ -1,0 +1,268 @@
+package attribution
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// Attribute answers for one fact that happened in a scope, with all that is
+// known by now. Nil: no agent is involved.
+func (e *Engine) Attribute(s *Scope, ev event.Event) *event.Attribution {
+	switch b := ev.Body.(type) {
+	case event.ToolCall:
+		return e.ofCall(b.Gateway, b.Session, b.ID)
+	case event.ToolResult:
+		return e.ofCall(b.Gateway, b.Session, b.ID)
+	case event.LLMCall:
+		return e.ofModel(ev.Time, b)
+	case event.SessionStart:
+		return &event.Attribution{Gateway: b.Gateway, Agent: b.Agent, Session: b.Session, SessionKey: b.SessionKey, Confidence: event.None}
+	case event.GatewayFound:
+		return &event.Attribution{Gateway: b.ID, Confidence: event.None}
+	}
+	if s == nil {
+		return nil
+	}
+	a := &event.Attribution{Confidence: event.None}
+	if s.origin.gateway == nil {
+		a.Evidence = []event.Evidence{{Kind: "lineage", Detail: fmt.Sprintf("descends from process %d, which took OpenClaw's name and is not known to be one of its processes", s.origin.proc.PID)}}
+		return a
+	}
+	a.Gateway = s.origin.gateway.found.ID
+	if s.role == event.RoleTool {
+		e.ofExecution(a, s, ev)
+		return a
+	}
+	if c := e.inProcess(a, s, ev); c == nil && len(a.Evidence) == 0 {
+		a.Evidence = []event.Evidence{{Kind: "gateway_process", Detail: "done by OpenClaw itself; no recorded tool call explains it"}}
+	}
+	return a
+}
+
+// ofExecution attributes what a tool call's process tree does.
+func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
+	x, g := s.exec, s.origin.gateway
+	var sig signals
+	var of []event.Evidence
+	switch {
+	case x.call != nil:
+		fill(a, x.call)
+		of = append(of, event.Evidence{Kind: "exec_argv", Detail: x.how})
+		sig = g.signals(x.call)
+		sig.callKnown = !x.truncated
+	case len(x.candidates) > 0:
+		of = append(of, e.shared(a, x.candidates))
+		sig = g.signals(x.candidates...)
+	default:
+		of = append(of, event.Evidence{Kind: "exec_argv", Detail: "no recorded tool call has the command of process " + fmt.Sprint(x.root.PID)})
+		sig = signals{mentioned: g.mentioned(x.command, x.cwd)}
+	}
+	if ev.Proc != x.root {
+		of = append(of, event.Evidence{Kind: "lineage", Detail: fmt.Sprintf("descends by fork from process %d, the root of that command", x.root.PID)})
+	}
+	sig.script, sig.callers, sig.cwd = s.script, s.caller, s.cwd
+	for _, id := range x.scripts {
+		sig.mentioned.add(id)
+	}
+	var why []event.Evidence
+	a.Skill, a.Confidence, a.Candidates, why = weigh(sig)
+	a.Evidence = append(of, why...)
+}
+
+// shared fills in what several calls that fit have in common.
+func (e *Engine) shared(a *event.Attribution, calls []*call) event.Evidence {
+	first, ids := calls[0], make([]string, len(calls))
+	sameSession, sameRun := true, true
+	for i, c := range calls {
+		ids[i] = c.ID
+		sameSession = sameSession && c.session == first.session
+		sameRun = sameRun && c.Run == first.Run
+	}
+	if sameSession {
+		fill(a, first)
+		a.ToolCall = ""
+		if !sameRun {
+			a.Run = ""
+		}
+	}
+	return event.Evidence{Kind: "exec_argv", Detail: "the same command was recorded for several tool calls: " + strings.Join(ids, ", ")}
+}
+
+func fill(a *event.Attribution, c *call) {
+	a.Agent, a.Session, a.SessionKey, a.Run, a.ToolCall = c.session.agent, c.session.id, c.session.key, c.Run, c.ID
+}
+
+// signals gathers what the records say about the skill behind calls. With
+// several, only what holds for each of them counts as read.
+func (g *gateway) signals(calls ...*call) signals {
+	var sig signals
+	for i, c := range calls {
+		read, earlier := g.reads(c.session, c.Run, c.at)
+		if i > 0 {
+			// Another session's reads are further candidates, and no proof.
+			sig.split = sig.split || !sameSkills(sig.read, read)
+			sig.read, sig.earlier = append(sig.read, read...), append(sig.earlier, earlier...)
+			continue
+		}
+		sig.read, sig.earlier = read, earlier
+		sig.mentioned = g.mentioned(c.Command, g.workdir(c))
+	}
+	return sig
+}
+
+func sameSkills(a, b []read) bool {
+	x, y := skillsOf(a), skillsOf(b)
+	return len(x) == len(y) && !slices.ContainsFunc(x, func(id event.SkillID) bool { return !y.has(id) })
+}
+
+// reads splits the uses of skills before a moment into those of a run and
+// those before it, which include those of the session that spawned this one.
+func (g *gateway) reads(s *session, run string, at time.Time) (now, earlier []read) {
+	for _, r := range s.reads {
+		switch {
+		case r.at.After(at):
+		case r.run == run:
+			now = append(now, r)
+		default:
+			earlier = append(earlier, r)
+		}
+	}
+	if p := g.byKey[s.parent]; s.parent != "" && p != nil && p != s {
+		for _, r := range p.reads {
+			if !r.at.After(at) {
+				earlier = append(earlier, r)
+			}
+		}
+	}
+	return now, earlier
+}
+
+func (g *gateway) mentioned(command, cwd string) skillSet {
+	var set skillSet
+	for _, p := range mentionedPaths(command, g.found.Home, cwd) {
+		if id, ok := g.catalogue.at(p); ok {
+			set.add(id)
+		}
+	}
+	return set
+}
+
+// inProcess attributes a file access of OpenClaw's own process to the tool call
+// that named the path at that time.
+func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) *call {
+	var paths []string
+	switch b := ev.Body.(type) {
+	case event.FileOpen:
+		paths = []string{b.Path}
+	case event.FileRename:
+		paths = []string{b.New, b.Old}
+	case event.FileDelete:
+		paths = []string{b.Path}
+	default:
+		return nil
+	}
+	g := s.origin.gateway
+	var fits []*call
+	for _, p := range paths {
+		for _, c := range g.files[p] {
+			if during(c, ev.Time) && !slices.Contains(fits, c) {
+				fits = append(fits, c)
+			}
+		}
+	}
+	switch len(fits) {
+	case 0:
+		return nil
+	case 1:
+		c := fits[0]
+		fill(a, c)
+		a.Evidence = []event.Evidence{{Kind: "tool_path", Detail: fmt.Sprintf("tool call %s (%s) named this path and ran at this time", c.ID, c.Name)}}
+	default:
+		a.Evidence = []event.Evidence{e.shared(a, fits)}
+	}
+	sig := g.signals(fits...)
+	for _, p := range paths {
+		if id, ok := g.catalogue.at(p); ok {
+			sig.mentioned.add(id)
+			if path.Base(p) == "SKILL.md" && len(fits) == 1 && fits[0].Name == "read" {
+				sig.read = []read{{skill: id, at: fits[0].at, how: "tool call " + fits[0].ID + " read " + p}}
+				sig.mentioned = nil
+			}
+		}
+	}
+	var why []event.Evidence
+	a.Skill, a.Confidence, a.Candidates, why = weigh(sig)
+	a.Evidence = append(a.Evidence, why...)
+	return fits[0]
+}
+
+// slack allows for the time between a row and the act it records.
+const slack = time.Second
+
+func during(c *call, at time.Time) bool {
+	if at.Before(c.at.Add(-slack)) {
+		return false
+	}
+	if c.ended.IsZero() {
+		return at.Before(c.at.Add(time.Minute))
+	}
+	return !at.After(c.ended.Add(slack))
+}
+
+// ofCall attributes the record of a call itself.
+func (e *Engine) ofCall(gatewayID, sessionID, callID string) *event.Attribution {
+	a := &event.Attribution{Gateway: gatewayID, Session: sessionID, ToolCall: callID, Confidence: event.None}
+	g := e.gateway(gatewayID)
+	c := g.calls[sessionID+"\x00"+callID]
+	if c == nil {
+		return a
+	}
+	fill(a, c)
+	sig := g.signals(c)
+	for _, p := range c.paths {
+		if id, ok := g.catalogue.at(p); ok {
+			sig.mentioned.add(id)
+		}
+	}
+	a.Skill, a.Confidence, a.Candidates, a.Evidence = weigh(sig)
+	return a
+}
+
+// ofModel attributes a model's call to its session. That a skill was read in
+// the run before is a circumstance, so the skill is never more than weak.
+func (e *Engine) ofModel(at time.Time, b event.LLMCall) *event.Attribution {
+	a := &event.Attribution{Gateway: b.Gateway, Agent: b.Agent, Session: b.Session, SessionKey: b.SessionKey, Run: b.Run, Confidence: event.None}
+	g := e.gateway(b.Gateway)
+	s := g.sessions[b.Session]
+	if s == nil {
+		return a
+	}
+	read, earlier := g.reads(s, b.Run, at)
+	a.Skill, a.Confidence, a.Candidates, a.Evidence = weigh(signals{read: read, earlier: earlier})
+	if a.Confidence == event.Strong {
+		a.Confidence = event.Weak
+	}
+	return a
+}
+
+// SecretsOf returns the secret-like variable names that the files of the
+// attributed skill, or of any candidate, mention.
+func (e *Engine) SecretsOf(a *event.Attribution) []string {
+	if a == nil || e.gateways[a.Gateway] == nil {
+		return nil
+	}
+	c := &e.gateways[a.Gateway].catalogue
+	var names []string
+	if a.Skill != nil {
+		names = append(names, c.byDir(a.Skill.Dir).EnvNames...)
+	}
+	for _, id := range a.Candidates {
+		names = append(names, c.byDir(id.Dir).EnvNames...)
+	}
+	return names
+}

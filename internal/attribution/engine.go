@@ -1,0 +1,350 @@
+// Package attribution says for whom a process acts: for which gateway, session,
+// run, tool call and skill, with what evidence, and how sure that is.
+//
+// Two kinds of facts meet here. The kernel tells who forked whom and what was
+// executed; OpenClaw's own records tell which tool calls a model made. A shell
+// whose command is the text of exactly one recorded call is the root of that
+// call's execution; whatever it forks inherits the call, through setsid, double
+// forks, a cleaned environment and reparenting, because only the kernel's fork
+// events count. Which skill a call was for follows from the table in weigh.go.
+//
+// Annotate on exec, inherit on fork, keep the evidence: a Scope is what one
+// image of one process stands for; it never changes owner, and children share
+// their parent's until they exec.
+//
+// Records may come after the kernel's fact. Settled says whether a fact can be
+// attributed already; the caller holds it until then. The package starts
+// nothing, does no I/O and reads no clock: time is told by Tick.
+package attribution
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// How long facts wait for one another.
+const (
+	// settle: a row that was written before an exec has been read by then. Until
+	// then a second session with the same command may still turn up.
+	settle = 700 * time.Millisecond
+	// deadline: rows come up to five seconds late.
+	deadline = 6 * time.Second
+	// late: for so long after its deadline an execution can still be matched.
+	late = 5 * time.Minute
+	// inProcess: a gateway's own file access waits for the row of its tool call.
+	inProcess = 1200 * time.Millisecond
+	// opening: an interpreter opens its script within this time of its exec.
+	opening = time.Second
+	// claim: a process that took OpenClaw's name is looked at by then.
+	claim = 5 * time.Second
+	// lead: a row is written before the exec it leads to; clocks allowed for.
+	lead = 250 * time.Millisecond
+)
+
+// An Engine attributes. Use New.
+type Engine struct {
+	now      time.Time
+	scopes   map[event.ProcID]*Scope
+	gateways map[string]*gateway
+	open     []*execution // not decided, or unmatched and still matchable
+	matched  []*execution // matched after their deadline since the last call of Amended
+}
+
+// New returns an engine that knows nothing.
+func New() *Engine {
+	return &Engine{scopes: map[event.ProcID]*Scope{}, gateways: map[string]*gateway{}}
+}
+
+// A Scope is what a process stands for, from one exec to the next.
+type Scope struct {
+	role   event.Role
+	origin *origin
+	exec   *execution // role tool
+	script *scriptRun // nearest script of a skill, own or inherited
+	caller skillSet   // skills of other scripts further up, in the same execution
+	cwd    skillSet   // skill whose directory was the working directory
+	broker bool       // OpenClaw's spawn broker
+	root   event.ProcID
+	since  time.Time
+}
+
+// Role says what the process is; empty when it is in no known tree.
+func (s *Scope) Role() event.Role {
+	if s == nil {
+		return ""
+	}
+	return s.role
+}
+
+// Gateway returns the gateway of the process, or nil.
+func (s *Scope) Gateway() *event.GatewayFound {
+	if s == nil || s.origin.gateway == nil {
+		return nil
+	}
+	return &s.origin.gateway.found
+}
+
+// Execution identifies the tool call's process tree that the process is in;
+// zero outside of one.
+func (s *Scope) Execution() event.ProcID {
+	if s == nil || s.exec == nil {
+		return event.ProcID{}
+	}
+	return s.exec.root
+}
+
+// OwnScript reports whether the process itself, and not one above it, was
+// started with a skill's script.
+func (s *Scope) OwnScript(id event.ProcID) bool {
+	return s != nil && s.script != nil && s.script.proc == id
+}
+
+// An origin is an OpenClaw process at the top of a watched tree. The gateway is
+// filled in when it is known.
+type origin struct {
+	proc    event.ProcID
+	gateway *gateway
+	seen    time.Time
+}
+
+// A scriptRun is a skill's script, or program, in execution.
+type scriptRun struct {
+	proc   event.ProcID
+	skill  event.SkillID
+	path   string
+	opened bool // the process was seen to open it, or it is the executable itself
+	at     time.Time
+}
+
+// Tick tells the time and decides what the time allows.
+func (e *Engine) Tick(now time.Time) {
+	if now.After(e.now) {
+		e.now = now
+	}
+	keep := e.open[:0]
+	for _, x := range e.open {
+		if e.decide(x); !x.final(e.now) {
+			keep = append(keep, x)
+		}
+	}
+	clear(e.open[len(keep):])
+	e.open = keep
+	for _, g := range e.gateways {
+		g.expire(e.now)
+	}
+}
+
+// Scope returns what a process stands for now, or nil.
+func (e *Engine) Scope(id event.ProcID) *Scope { return e.scopes[id] }
+
+// Forget drops a process that nobody refers to any more.
+func (e *Engine) Forget(id event.ProcID) { delete(e.scopes, id) }
+
+// Observe takes in one fact and returns the scope in which it happened: that of
+// the acting process after the fact. Nil: the process is in no known tree.
+func (e *Engine) Observe(ev event.Event) *Scope {
+	switch b := ev.Body.(type) {
+	case event.Candidate:
+		return e.candidate(ev)
+	case event.GatewayFound:
+		return e.gatewayFound(ev, b)
+	case event.Fork:
+		if s := e.scopes[b.Parent]; s != nil && e.scopes[ev.Proc] == nil {
+			e.scopes[ev.Proc] = s
+		}
+	case event.Exec:
+		e.exec(ev, b)
+	case event.FileOpen:
+		e.opened(ev.Proc, b.Path)
+	case event.Skill:
+		if g := e.gateway(b.Gateway); b.Change != event.Removed {
+			g.catalogue.put(b)
+		}
+	case event.SessionStart:
+		e.gateway(b.Gateway).start(b)
+	case event.ToolCall:
+		e.gateway(b.Gateway).call(ev.Time, b)
+	case event.ToolResult:
+		e.gateway(b.Gateway).result(ev.Time, b)
+	}
+	return e.scopes[ev.Proc]
+}
+
+func (e *Engine) gateway(id string) *gateway {
+	g := e.gateways[id]
+	if g == nil {
+		g = newGateway(id)
+		e.gateways[id] = g
+	}
+	return g
+}
+
+// candidate enters the top of a tree before it is known whose it is, so that
+// what it forks in the meantime has a place to belong to.
+func (e *Engine) candidate(ev event.Event) *Scope {
+	if s := e.scopes[ev.Proc]; s != nil {
+		return s
+	}
+	s := &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc, since: ev.Time}
+	e.scopes[ev.Proc] = s
+	return s
+}
+
+func (e *Engine) gatewayFound(ev event.Event, b event.GatewayFound) *Scope {
+	g := e.gateway(b.ID)
+	if b.Role == event.RoleGateway || g.found.Role == "" {
+		g.found = b
+		g.catalogue.roots = b.SkillRoots
+	}
+	s := e.scopes[ev.Proc]
+	switch {
+	case s == nil:
+		s = &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc, since: ev.Time}
+		e.scopes[ev.Proc] = s
+	case s.role == event.RoleTool:
+		return s // an openclaw command that a tool call ran is that call's doing
+	}
+	if s.root != ev.Proc { // it came out of another OpenClaw process
+		s = &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc, since: ev.Time}
+		e.scopes[ev.Proc] = s
+	}
+	s.role, s.origin.gateway = b.Role, g
+	return s
+}
+
+// exec gives a process its new scope.
+func (e *Engine) exec(ev event.Event, b event.Exec) {
+	s := e.scopes[ev.Proc]
+	if s == nil {
+		if s = e.scopes[b.Parent]; s == nil {
+			return
+		}
+	}
+	next := *s
+	next.since = ev.Time
+	if s.role != event.RoleTool {
+		if s.root == ev.Proc {
+			return // OpenClaw's process itself, or its launcher
+		}
+		next.role, next.exec = e.classify(ev, b, s)
+		next.broker = next.role == event.RoleHelper && isBroker(b.Args)
+	}
+	if next.role == event.RoleTool {
+		e.annotate(&next, ev, b)
+	}
+	e.scopes[ev.Proc] = &next
+}
+
+// classify tells a tool call's root from what OpenClaw runs for itself.
+func (e *Engine) classify(ev event.Event, b event.Exec, s *Scope) (event.Role, *execution) {
+	cmd, wrapped, isShell := shellCommand(b.Args)
+	text, preamble := modelCommand(cmd)
+	switch {
+	case isShell && helperCommand(cmd):
+		return event.RoleHelper, nil
+	case isShell && (wrapped || preamble):
+	case isShell && s.origin.gateway != nil && s.origin.gateway.recorded(text):
+	case e.fromBroker(s, b) && !openclawProgram(b.Args):
+		if !isShell {
+			text = strings.Join(b.Args, " ")
+		}
+	default:
+		return event.RoleHelper, nil
+	}
+	x := &execution{
+		root: ev.Proc, origin: s.origin, command: text, truncated: b.ArgsTruncated,
+		started: ev.Time, snapshot: b.Snapshot, cwd: b.Cwd,
+	}
+	e.open = append(e.open, x)
+	return event.RoleTool, x
+}
+
+// fromBroker reports whether the process was forked by the spawn broker, which
+// runs nothing but exec tool calls and their relays.
+func (e *Engine) fromBroker(s *Scope, b event.Exec) bool {
+	p := e.scopes[b.Parent]
+	return p != nil && p.role == event.RoleHelper && p.broker && s.role != event.RoleTool
+}
+
+func isBroker(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool { return strings.HasSuffix(a, "/spawn-broker/worker.js") })
+}
+
+// openclawProgram reports whether a node process runs a program of OpenClaw's
+// own package.
+func openclawProgram(args []string) bool {
+	for _, a := range args[min(1, len(args)):] {
+		if !strings.HasPrefix(a, "-") {
+			return strings.Contains(a, "/openclaw/dist/") || strings.HasSuffix(a, "/openclaw.mjs")
+		}
+	}
+	return false
+}
+
+// annotate adds what the exec says about the skill.
+func (e *Engine) annotate(s *Scope, ev event.Event, b event.Exec) {
+	g := s.origin.gateway
+	if g == nil {
+		return
+	}
+	s.cwd = nil
+	if id, ok := g.catalogue.at(b.Cwd + "/."); ok {
+		s.cwd = skillSet{id}
+	}
+	run := &scriptRun{proc: ev.Proc, at: ev.Time}
+	if id, ok := g.catalogue.at(b.Path); ok {
+		run.skill, run.path, run.opened = id, b.Path, true
+	} else {
+		run.path = script(b.Path, b.Args, b.Cwd)
+		if run.skill, ok = g.catalogue.at(run.path); !ok {
+			return
+		}
+	}
+	if s.script != nil && s.script.skill.Dir != run.skill.Dir {
+		s.caller = append(skillSet(nil), s.caller...)
+		s.caller.add(s.script.skill)
+	}
+	s.script = run
+	s.exec.scripts.add(run.skill)
+}
+
+// opened notes that an interpreter has opened the script it was started with.
+func (e *Engine) opened(id event.ProcID, file string) {
+	s := e.scopes[id]
+	if s == nil || s.script == nil || s.script.opened || s.script.proc != id {
+		return
+	}
+	if file == s.script.path ||
+		path.Base(file) == path.Base(s.script.path) && strings.HasPrefix(file, s.script.skill.Dir+"/") {
+		s.script.opened = true
+	}
+}
+
+// Settled reports whether a fact can be attributed for good: nothing that is
+// still to come within the usual delays could change the answer. arrived is
+// when the fact was observed.
+func (e *Engine) Settled(s *Scope, ev event.Event, arrived time.Time) bool {
+	if s == nil {
+		return true
+	}
+	if s.origin.gateway == nil {
+		return e.now.Sub(arrived) >= claim
+	}
+	switch s.role {
+	case event.RoleTool:
+		if !s.exec.decided {
+			return false
+		}
+		return s.script == nil || s.script.opened || e.now.Sub(s.script.at) >= opening
+	case event.RoleGateway, event.RoleCLI:
+		switch ev.Body.(type) {
+		case event.FileOpen, event.FileRename, event.FileDelete:
+			return e.now.Sub(arrived) >= inProcess
+		}
+	}
+	return true
+}

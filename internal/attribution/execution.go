@@ -1,0 +1,316 @@
+package attribution
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// An execution is the process tree of one exec tool call.
+type execution struct {
+	root      event.ProcID
+	origin    *origin
+	command   string // the model's text, as far as the arguments show it
+	truncated bool
+	cwd       string
+	started   time.Time
+	snapshot  bool // ran before the sensor did
+
+	decided    bool
+	call       *call   // the one that fits
+	candidates []*call // when several fit
+	how        string  // evidence for call
+	scripts    skillSet
+}
+
+// final reports whether no record that may still come can matter.
+func (x *execution) final(now time.Time) bool {
+	return x.decided && (x.call != nil || len(x.candidates) > 0 || now.Sub(x.started) > deadline+late)
+}
+
+// decide matches an execution with the recorded call it belongs to, as soon as
+// that can be said.
+func (e *Engine) decide(x *execution) {
+	if x.call != nil || len(x.candidates) > 0 {
+		return
+	}
+	age := e.now.Sub(x.started)
+	var fits []*call
+	if g := x.origin.gateway; g != nil && age >= settle {
+		fits = g.fits(x)
+	}
+	switch {
+	case len(fits) == 1:
+		x.call = fits[0]
+		x.call.taken = x
+	case len(fits) > 1:
+		x.candidates = fits
+	case age < deadline:
+		return
+	}
+	if x.decided && (x.call != nil || len(x.candidates) > 0) {
+		e.matched = append(e.matched, x)
+	}
+	x.decided = true
+}
+
+// Amended returns the roots of executions that were matched only after their
+// facts had been given out, and forgets them.
+func (e *Engine) Amended() []event.ProcID {
+	var roots []event.ProcID
+	for _, x := range e.matched {
+		roots = append(roots, x.root)
+	}
+	e.matched = nil
+	return roots
+}
+
+// fits returns the recorded calls that an execution can be: same command, made
+// before the exec, not ended by then, and not known to be another execution.
+// A process named by the record of a background call is that call.
+func (g *gateway) fits(x *execution) []*call {
+	var fits []*call
+	for _, c := range g.commands {
+		if c.taken != nil && c.taken != x {
+			continue
+		}
+		if c.at.After(x.started.Add(lead)) || (!c.ended.IsZero() && c.ended.Before(x.started)) {
+			continue
+		}
+		if c.pid != 0 && c.pid == x.root.PID {
+			x.how = fmt.Sprintf("the record of tool call %s names process %d as its root", c.ID, c.pid)
+			return []*call{c}
+		}
+		if c.pid == 0 && sameCommand(c.Command, x) {
+			fits = append(fits, c)
+		}
+	}
+	if len(fits) == 1 {
+		x.how = fmt.Sprintf("the shell's command is the text of tool call %s, recorded %s before it", fits[0].ID, before(x.started, fits[0].at))
+	}
+	return fits
+}
+
+func before(exec, row time.Time) string {
+	return max(exec.Sub(row), 0).Round(time.Millisecond).String()
+}
+
+// minPrefix is the least length at which a truncated command is compared.
+const minPrefix = 1024
+
+func sameCommand(recorded string, x *execution) bool {
+	if recorded == "" {
+		return false
+	}
+	if x.truncated && len(x.command) >= minPrefix {
+		return strings.HasPrefix(recorded, x.command)
+	}
+	return strings.TrimSpace(recorded) == strings.TrimSpace(x.command)
+}
+
+// A call is a recorded tool call.
+type call struct {
+	event.ToolCall
+	at      time.Time
+	ended   time.Time // of the first result; zero: none yet
+	pid     int32     // of a background call's root
+	session *session
+	paths   []string // Paths, absolute, every reading of them
+	taken   *execution
+}
+
+// A read is one use of a skill: its SKILL.md was read.
+type read struct {
+	skill event.SkillID
+	run   string
+	at    time.Time
+	how   string
+}
+
+// A session is one conversation with an agent.
+type session struct {
+	id, key, agent, parent string
+	reads                  []read
+	touched                time.Time
+}
+
+// Bounds on what is kept of one gateway's records.
+const (
+	maxCommands = 4096
+	maxSessions = 4096
+	maxReads    = 256
+	// keepCall: so long a call can be matched by processes, once it has ended.
+	keepCall = time.Minute
+)
+
+// A gateway is what is known of one OpenClaw state directory.
+type gateway struct {
+	found     event.GatewayFound
+	catalogue catalogue
+	sessions  map[string]*session
+	byKey     map[string]*session
+	commands  []*call            // exec calls, oldest first
+	files     map[string][]*call // in-process calls by path
+	calls     map[string]*call   // by session and ID
+}
+
+func newGateway(id string) *gateway {
+	return &gateway{
+		found: event.GatewayFound{ID: id}, sessions: map[string]*session{}, byKey: map[string]*session{},
+		files: map[string][]*call{}, calls: map[string]*call{},
+	}
+}
+
+func (g *gateway) session(id, key, agent string, at time.Time) *session {
+	s := g.sessions[id]
+	if s == nil {
+		if len(g.sessions) >= maxSessions {
+			g.dropOldestSession()
+		}
+		s = &session{id: id}
+		g.sessions[id] = s
+	}
+	if key != "" {
+		s.key = key
+		g.byKey[key] = s
+	}
+	if agent != "" {
+		s.agent = agent
+	}
+	s.touched = at
+	return s
+}
+
+func (g *gateway) dropOldestSession() {
+	var oldest *session
+	for _, s := range g.sessions {
+		if oldest == nil || s.touched.Before(oldest.touched) {
+			oldest = s
+		}
+	}
+	delete(g.sessions, oldest.id)
+	if g.byKey[oldest.key] == oldest {
+		delete(g.byKey, oldest.key)
+	}
+}
+
+func (g *gateway) start(b event.SessionStart) {
+	g.session(b.Session, b.SessionKey, b.Agent, b.StartedAt).parent = b.ParentKey
+}
+
+func (g *gateway) call(at time.Time, b event.ToolCall) {
+	key := b.Session + "\x00" + b.ID
+	if g.calls[key] != nil {
+		return
+	}
+	c := &call{ToolCall: b, at: at, session: g.session(b.Session, b.SessionKey, b.Agent, at)}
+	g.calls[key] = c
+	for _, p := range b.Paths {
+		c.paths = append(c.paths, g.readings(p)...)
+	}
+	for _, p := range c.paths {
+		g.files[p] = append(g.files[p], c)
+	}
+	g.noteReads(c)
+	if b.Command != "" {
+		g.commands = append(g.commands, c)
+		if over := len(g.commands) - maxCommands; over > 0 {
+			g.commands = slices.Delete(g.commands, 0, over)
+		}
+	}
+}
+
+// noteReads records the skills that a call loads: by the read tool, or by a
+// command that names a SKILL.md.
+func (g *gateway) noteReads(c *call) {
+	paths, how := c.paths, "tool call "+c.ID+" read"
+	if c.Command != "" {
+		paths, how = mentionedPaths(c.Command, g.found.Home, g.workdir(c)), "tool call "+c.ID+" names"
+	} else if c.Name != "read" {
+		return
+	}
+	for _, p := range paths {
+		if !strings.HasSuffix(p, "/SKILL.md") {
+			continue
+		}
+		if id, ok := g.catalogue.at(p); ok && len(c.session.reads) < maxReads {
+			c.session.reads = append(c.session.reads, read{skill: id, run: c.Run, at: c.at, how: how + " " + p})
+		}
+	}
+}
+
+func (g *gateway) result(at time.Time, b event.ToolResult) {
+	c := g.calls[b.Session+"\x00"+b.ID]
+	if c == nil {
+		return
+	}
+	if c.ended.IsZero() {
+		c.ended = at
+	}
+	if b.PID != 0 {
+		c.pid = b.PID
+	}
+}
+
+// recorded reports whether an exec call with this command waits for its
+// process.
+func (g *gateway) recorded(command string) bool {
+	return slices.ContainsFunc(g.commands, func(c *call) bool {
+		return c.taken == nil && strings.TrimSpace(c.Command) == strings.TrimSpace(command)
+	})
+}
+
+// readings returns the absolute paths that a model's path can mean.
+func (g *gateway) readings(p string) []string {
+	switch {
+	case strings.HasPrefix(p, "~/"):
+		return []string{absolute(g.found.Home+p[1:], "/")}
+	case strings.HasPrefix(p, "/"):
+		return []string{absolute(p, "/")}
+	}
+	var all []string
+	for _, w := range g.found.Workspaces {
+		if a := absolute(p, w); a != "" {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// workdir is the directory in which a call's command starts.
+func (g *gateway) workdir(c *call) string {
+	if c.Cwd != "" {
+		if dirs := g.readings(c.Cwd); len(dirs) > 0 {
+			return dirs[0]
+		}
+	}
+	if len(g.found.Workspaces) > 0 {
+		return g.found.Workspaces[0]
+	}
+	return ""
+}
+
+// expire forgets calls that no process can belong to any more.
+func (g *gateway) expire(now time.Time) {
+	gone := func(c *call) bool {
+		return !c.ended.IsZero() && now.Sub(c.ended) > keepCall || now.Sub(c.at) > 24*time.Hour
+	}
+	if len(g.calls) < 256 {
+		return
+	}
+	g.commands = slices.DeleteFunc(g.commands, gone)
+	for k, c := range g.calls {
+		if gone(c) {
+			delete(g.calls, k)
+			for _, p := range c.paths {
+				g.files[p] = slices.DeleteFunc(g.files[p], gone)
+				if len(g.files[p]) == 0 {
+					delete(g.files, p)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,246 @@
+package pipeline
+
+import (
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/clawwatch/clawwatch/internal/attribution"
+	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/policy"
+	"github.com/clawwatch/clawwatch/rules"
+)
+
+// environment derives from a fact the access to environment variables that lies
+// in it, or nil. A read of a variable that a process already has makes no
+// system call, so what it was handed at exec stands for it.
+func (p *Pipeline) environment(it *item) *event.Event {
+	var read event.EnvRead
+	switch b := it.ev.Body.(type) {
+	case event.Exec:
+		read = p.handedOver(it, b)
+	case event.FileOpen:
+		if !b.Read || b.Directory {
+			return nil
+		}
+		read = fromFile(b.Path)
+	}
+	if read.Method == "" {
+		return nil
+	}
+	return &event.Event{Time: it.ev.Time, Proc: it.ev.Proc, Source: it.ev.Source, Body: read}
+}
+
+// handedOver looks at an exec inside a tool call: at what dumps the
+// environment, else at the names that look like secrets. Every process of a
+// tool call is handed the same ones, so they are reported for its root and for
+// each script of a skill, and not for each cat and sed between.
+func (p *Pipeline) handedOver(it *item, b event.Exec) event.EnvRead {
+	if it.scope.Role() != event.RoleTool {
+		return event.EnvRead{}
+	}
+	if names, dump := dumps(b.Args); dump {
+		return event.EnvRead{Method: event.EnvDump, Names: names}
+	}
+	root := it.scope.Execution() == it.ev.Proc
+	if !root && !it.scope.OwnScript(it.ev.Proc) {
+		return event.EnvRead{}
+	}
+	view := p.view(it.scope, nil)
+	read := event.EnvRead{}
+	for _, name := range b.EnvNames {
+		if view.SecretName(name) {
+			read.Names, read.Method = append(read.Names, name), event.EnvExec
+		}
+	}
+	return read
+}
+
+// dumps reports whether a command prints its environment: printenv, or env
+// with no command to run. names are those asked for; none: all.
+func dumps(args []string) (names []string, ok bool) {
+	if len(args) == 0 {
+		return nil, false
+	}
+	switch path.Base(args[0]) {
+	case "printenv":
+		for _, a := range args[1:] {
+			if !strings.HasPrefix(a, "-") {
+				names = append(names, a)
+			}
+		}
+		return names, true
+	case "env":
+		for i := 1; i < len(args); i++ {
+			a := args[i]
+			switch {
+			case a == "-i" || a == "-" || a == "--ignore-environment":
+				return nil, false // empties it first
+			case a == "-u" || a == "-C" || a == "--unset" || a == "--chdir":
+				i++
+			case a == "-S" || strings.HasPrefix(a, "--split-string") || strings.HasPrefix(a, "-S"):
+				return nil, false
+			case strings.HasPrefix(a, "-") || strings.Contains(a, "="):
+			default:
+				return nil, false // a command follows
+			}
+		}
+		return nil, true
+	}
+	return nil, false
+}
+
+// fromFile recognises files that hold an environment.
+func fromFile(file string) event.EnvRead {
+	if rest, ok := strings.CutPrefix(file, "/proc/"); ok {
+		dir, name, _ := strings.Cut(rest, "/")
+		if strings.HasPrefix(name, "task/") {
+			name = path.Base(name)
+		}
+		if pid, err := strconv.ParseInt(dir, 10, 32); err == nil && name == "environ" {
+			return event.EnvRead{Method: event.EnvProcEnviron, Path: file, Target: event.ProcID{PID: int32(pid)}}
+		}
+		return event.EnvRead{}
+	}
+	base := path.Base(file)
+	if base != ".env" && !strings.HasPrefix(base, ".env.") && base != ".envrc" {
+		return event.EnvRead{}
+	}
+	switch strings.TrimPrefix(base, ".env.") {
+	case "example", "sample", "template", "dist", "defaults":
+		return event.EnvRead{}
+	}
+	return event.EnvRead{Method: event.EnvDotenv, Path: file}
+}
+
+// A write is the last change that a watched process made below a directory.
+type write struct {
+	ev      event.Event
+	scope   *attribution.Scope
+	process *event.Process
+	at      time.Time
+}
+
+// writers remember who made files named SKILL.md and directories that may hold
+// one, by path, for a while: a new skill is noticed a moment after it was
+// written.
+type writers map[string]write
+
+const (
+	keepWriter = time.Minute
+	maxWriters = 4096
+)
+
+func (w writers) note(ev event.Event, scope *attribution.Scope, now time.Time) {
+	if scope == nil || len(w) >= maxWriters {
+		return
+	}
+	switch b := ev.Body.(type) {
+	case event.FileOpen:
+		if (b.Write || b.Create) && path.Base(b.Path) == "SKILL.md" {
+			w[path.Dir(b.Path)] = write{ev: ev, scope: scope, at: now}
+		}
+	case event.FileRename:
+		if path.Base(b.New) == "SKILL.md" {
+			w[path.Dir(b.New)] = write{ev: ev, scope: scope, at: now}
+		} else {
+			w[b.New] = write{ev: ev, scope: scope, at: now}
+		}
+	}
+}
+
+// find returns who last wrote the SKILL.md of a directory, or put the directory
+// or one above it in its place.
+func (w writers) find(dir string) (write, bool) {
+	for d := dir; d != "/" && d != "."; d = path.Dir(d) {
+		if x, ok := w[d]; ok {
+			return x, true
+		}
+	}
+	return write{}, false
+}
+
+func (w writers) expire(now time.Time) {
+	for k, x := range w {
+		if now.Sub(x.at) > keepWriter {
+			delete(w, k)
+		}
+	}
+}
+
+// installed joins a new or changed skill with the process that wrote it, where
+// the kernel saw it.
+func (p *Pipeline) installed(ev event.Event, b event.Skill) *item {
+	if w, ok := p.writers.find(b.ID.Dir); ok {
+		ev.Proc = w.ev.Proc
+		return p.newItem(ev, w.scope)
+	}
+	return p.newItem(ev, nil)
+}
+
+// A runKey names one skill's part in one run of an agent; where no run is
+// known, one execution.
+type runKey struct {
+	gateway, session, run, skill string
+	root                         event.ProcID
+}
+
+type total struct {
+	sent, received uint64
+	at             time.Time
+}
+
+// runs add up what each run moved.
+type runs map[runKey]total
+
+const (
+	keepRun = 24 * time.Hour
+	maxRuns = 16384
+)
+
+func newRuns() runs { return runs{} }
+
+// add counts a closed connection into its run and returns the totals before
+// and after.
+func (r runs) add(it *item, a *event.Attribution, now time.Time) rules.Run {
+	b, ok := it.ev.Body.(event.Close)
+	if !ok || a == nil || it.scope.Role() != event.RoleTool {
+		return rules.Run{}
+	}
+	key := runKey{gateway: a.Gateway, session: a.Session, run: a.Run}
+	if a.Skill != nil {
+		key.skill = a.Skill.Dir
+	}
+	if a.Run == "" || a.Skill == nil {
+		key.root = it.scope.Execution()
+	}
+	t := r[key]
+	run := rules.Run{PreviousSent: t.sent, PreviousReceived: t.received, Sent: t.sent + b.Sent, Received: t.received + b.Received}
+	if len(r) < maxRuns || t != (total{}) {
+		r[key] = total{sent: run.Sent, received: run.Received, at: now}
+	}
+	return run
+}
+
+func (r runs) expire(now time.Time) {
+	if len(r) < maxRuns/2 {
+		return
+	}
+	for k, t := range r {
+		if now.Sub(t.at) > keepRun {
+			delete(r, k)
+		}
+	}
+}
+
+// content is what the policy lets through of a prompt or an answer.
+func (p *Pipeline) content(text string) string {
+	switch p.Policy.LLM.Content {
+	case policy.ContentNone:
+		return ""
+	case policy.ContentDigest:
+		return p.Redactor.Digest(text)
+	}
+	return p.Redactor.String(text)
+}

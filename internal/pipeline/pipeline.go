@@ -1,0 +1,335 @@
+// Package pipeline turns facts into records and alerts: it joins each fact with
+// its process, waits until it can be attributed, redacts, judges, and hands the
+// result on.
+//
+// It is driven by one caller: Push for each fact, Tick for the time. It starts
+// no goroutine, takes no lock, does no I/O and reads no clock, so live and
+// recorded events go the same way.
+//
+// A fact whose attribution may still change is held, at most a few seconds
+// (package attribution says how long), in a queue of its execution. Facts
+// leave in order within an execution. What is held is bounded; when the bound
+// is reached the oldest queue is let go with what is known by then. If a record
+// that explains an execution comes later still, its facts are given out once
+// more, with the same ID and marked as amended.
+package pipeline
+
+import (
+	"container/list"
+	"time"
+
+	"github.com/clawwatch/clawwatch/internal/attribution"
+	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/policy"
+	"github.com/clawwatch/clawwatch/internal/proctab"
+	"github.com/clawwatch/clawwatch/internal/redact"
+	"github.com/clawwatch/clawwatch/rules"
+)
+
+// A Sink takes what comes out. An ID that comes again is the same thing,
+// amended.
+type Sink interface {
+	Record(event.Record)
+	Alert(event.Alert)
+}
+
+// Config is what a pipeline is made of.
+type Config struct {
+	Policy   *policy.Policy
+	Host     policy.Host
+	Rules    *rules.Set
+	Redactor *redact.Redactor
+	NewID    func(time.Time) string // unique, sorting by time
+	UserName func(uid uint32) string
+	Sink     Sink
+	MaxHeld  int // facts held back at most; 0: 100,000
+}
+
+// A Pipeline is the stages in order.
+type Pipeline struct {
+	Config
+	now     time.Time
+	table   *proctab.Table
+	engine  *attribution.Engine
+	views   map[string]*policy.View
+	queues  map[event.ProcID]*list.Element // of *queue in order
+	order   *list.List
+	held    int
+	unclear map[event.ProcID][]*item // given out without a matching record
+	writers writers
+	runs    runs
+	stats   Stats
+}
+
+// Stats count since the start.
+type Stats struct {
+	Pushed     uint64 // facts that came in
+	Records    uint64 // records that went out, amendments included
+	Alerts     uint64
+	Suppressed uint64 // reads of OpenClaw's own program files by itself
+	Overflowed uint64 // facts let go before their time because too many were held
+	Amended    uint64
+	Held       int // now
+	Processes  int // now
+}
+
+// A queue holds the facts of one execution, or of one OpenClaw process.
+type queue struct {
+	key   event.ProcID
+	items []*item
+}
+
+// An item is a fact on its way.
+type item struct {
+	id      string
+	ev      event.Event
+	scope   *attribution.Scope
+	process *event.Process // as it was at the time
+	arrived time.Time
+	alerts  []event.Alert // raised for it, kept for an amendment
+}
+
+// New makes a pipeline.
+func New(cfg Config) *Pipeline {
+	if cfg.MaxHeld == 0 {
+		cfg.MaxHeld = 100_000
+	}
+	p := &Pipeline{
+		Config: cfg, engine: attribution.New(), views: map[string]*policy.View{},
+		queues: map[event.ProcID]*list.Element{}, order: list.New(),
+		unclear: map[event.ProcID][]*item{}, writers: writers{}, runs: newRuns(),
+	}
+	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
+	return p
+}
+
+// Stats returns the counts.
+func (p *Pipeline) Stats() Stats {
+	s := p.stats
+	s.Held, s.Processes = p.held, p.table.Len()
+	return s
+}
+
+// SetRules puts other rules and another policy in force for what is judged from
+// now on.
+func (p *Pipeline) SetRules(set *rules.Set, pol *policy.Policy) {
+	p.Rules, p.Policy = set, pol
+	clear(p.views)
+}
+
+// Push takes in one fact.
+func (p *Pipeline) Push(ev event.Event) {
+	p.stats.Pushed++
+	if x, ok := ev.Body.(event.Exec); ok && x.Snapshot && p.known(ev.Proc) {
+		return
+	}
+	p.track(ev)
+	scope := p.engine.Observe(ev)
+	switch b := ev.Body.(type) {
+	case event.Candidate:
+		return
+	case event.GatewayFound:
+		delete(p.views, b.ID)
+	case event.Skill:
+		if b.Change == event.Installed || b.Change == event.Updated {
+			p.hold(p.installed(ev, b))
+			return
+		}
+	case event.ToolCall:
+		if b.Backfill {
+			return
+		}
+	case event.SessionStart:
+		if b.Backfill {
+			return
+		}
+	}
+	p.writers.note(ev, scope, p.now)
+	it := p.newItem(ev, scope)
+	p.hold(it)
+	if read := p.environment(it); read != nil {
+		p.hold(p.newItem(*read, scope))
+	}
+	if ev.Body.Kind() == event.KindExit {
+		p.table.Exit(ev.Proc, p.now)
+	}
+}
+
+// known reports whether the sensor has already told what runs in a process that
+// the first look at /proc reports once more.
+func (p *Pipeline) known(id event.ProcID) bool {
+	proc := p.table.Get(id)
+	return proc != nil && proc.Path != ""
+}
+
+// track keeps the process table; an exit is noted after its fact has been
+// taken in.
+func (p *Pipeline) track(ev event.Event) {
+	switch b := ev.Body.(type) {
+	case event.Fork:
+		p.table.Fork(ev.Proc, b)
+	case event.Exec:
+		p.table.Exec(ev.Proc, b)
+	}
+}
+
+func (p *Pipeline) newItem(ev event.Event, scope *attribution.Scope) *item {
+	return &item{id: p.NewID(ev.Time), ev: ev, scope: scope, process: p.process(ev, scope), arrived: p.now}
+}
+
+// Tick tells the time, and lets go what can go.
+func (p *Pipeline) Tick(now time.Time) {
+	if now.After(p.now) {
+		p.now = now
+	}
+	p.engine.Tick(p.now)
+	p.table.Expire(p.now)
+	for e := p.order.Front(); e != nil; {
+		next := e.Next()
+		p.release(e, false)
+		e = next
+	}
+	for _, root := range p.engine.Amended() {
+		p.amend(root)
+	}
+	p.runs.expire(p.now)
+	p.writers.expire(p.now)
+}
+
+// Flush lets go everything that is held, with what is known.
+func (p *Pipeline) Flush() {
+	for e := p.order.Front(); e != nil; e = p.order.Front() {
+		p.release(e, true)
+	}
+}
+
+// hold queues an item behind those of its execution, or lets it go at once.
+func (p *Pipeline) hold(it *item) {
+	key := it.scope.Execution()
+	if key.IsZero() {
+		key = it.ev.Proc
+	}
+	e := p.queues[key]
+	if e == nil {
+		if p.engine.Settled(it.scope, it.ev, it.arrived) {
+			p.finish(it)
+			return
+		}
+		e = p.order.PushBack(&queue{key: key})
+		p.queues[key] = e
+	}
+	q := e.Value.(*queue)
+	q.items = append(q.items, it)
+	p.held++
+	for p.held > p.MaxHeld {
+		before := p.held
+		p.release(p.order.Front(), true)
+		p.stats.Overflowed += uint64(before - p.held)
+	}
+}
+
+// release lets go the settled facts at the head of a queue, or all of it.
+func (p *Pipeline) release(e *list.Element, all bool) {
+	q := e.Value.(*queue)
+	n := 0
+	for n < len(q.items) && (all || p.engine.Settled(q.items[n].scope, q.items[n].ev, q.items[n].arrived)) {
+		p.finish(q.items[n])
+		q.items[n] = nil
+		n++
+	}
+	p.held -= n
+	if q.items = q.items[n:]; len(q.items) == 0 {
+		p.order.Remove(e)
+		delete(p.queues, q.key)
+	}
+}
+
+// Bounds on what is kept for an amendment.
+const (
+	maxUnclear      = 64  // executions
+	maxUnclearItems = 512 // facts of each
+)
+
+// finish attributes, records and judges a fact.
+func (p *Pipeline) finish(it *item) {
+	a := p.engine.Attribute(it.scope, it.ev)
+	rec := p.record(it, a)
+	view := p.view(it.scope, a)
+	if p.own(it, a, view) {
+		p.stats.Suppressed++
+		return
+	}
+	p.stats.Records++
+	p.Sink.Record(rec)
+	in := rules.Input{Record: &rec, View: view, Run: p.runs.add(it, a, p.now)}
+	for _, f := range p.Rules.Eval(in) {
+		p.stats.Alerts++
+		alert := event.Alert{
+			ID: p.NewID(it.ev.Time), Time: it.ev.Time, Rule: f.Rule, Message: f.Message,
+			Attribution: a, Process: rec.Process, Events: []string{rec.ID}, Count: 1,
+		}
+		it.alerts = append(it.alerts, alert)
+		p.Sink.Alert(alert)
+	}
+	if root := it.scope.Execution(); !root.IsZero() && a != nil && a.Session == "" {
+		p.keepUnclear(root, it)
+	}
+}
+
+func (p *Pipeline) keepUnclear(root event.ProcID, it *item) {
+	items, known := p.unclear[root]
+	if !known && len(p.unclear) >= maxUnclear || len(items) >= maxUnclearItems {
+		return
+	}
+	p.unclear[root] = append(items, it)
+}
+
+// amend gives out once more, under the same IDs, what went out before the
+// record that explains it came.
+func (p *Pipeline) amend(root event.ProcID) {
+	items := p.unclear[root]
+	delete(p.unclear, root)
+	for _, it := range items {
+		a := p.engine.Attribute(it.scope, it.ev)
+		rec := p.record(it, a)
+		rec.Amended = true
+		p.stats.Records++
+		p.stats.Amended++
+		p.Sink.Record(rec)
+		for _, alert := range it.alerts {
+			alert.Attribution, alert.Amended = a, true
+			p.Sink.Alert(alert)
+		}
+	}
+}
+
+// view returns the policy as it stands for the gateway of a fact.
+func (p *Pipeline) view(s *attribution.Scope, a *event.Attribution) *policy.View {
+	var g event.GatewayFound
+	if found := s.Gateway(); found != nil {
+		g = *found
+	} else if a != nil {
+		g.ID = a.Gateway
+	}
+	v := p.views[g.ID]
+	if v == nil {
+		v = p.Policy.For(g, p.Host)
+		p.views[g.ID] = v
+	}
+	return v
+}
+
+// own reports whether a fact is OpenClaw reading its own program, which no one
+// asks about: a read by the gateway or a helper of it, for no tool call, of a
+// file that the policy calls public or that lies in an npm package.
+func (p *Pipeline) own(it *item, a *event.Attribution, view *policy.View) bool {
+	open, ok := it.ev.Body.(event.FileOpen)
+	if !ok || open.Write || open.Create || a == nil || a.ToolCall != "" {
+		return false
+	}
+	switch it.scope.Role() {
+	case event.RoleGateway, event.RoleHelper, event.RoleCLI:
+		return inPackage(open.Path) || view.Directory(open.Path, false, nil) == policy.Public
+	}
+	return false
+}
