@@ -54,7 +54,11 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
 		fill(a, x.call)
 		of = append(of, event.Evidence{Kind: "exec_argv", Detail: x.how})
 		sig = g.signals(x.call)
-		sig.callKnown = !x.truncated
+		sig.callKnown = !x.truncated && !x.young
+	case x.doubt:
+		of = append(of, event.Evidence{Kind: "exec_argv", Detail: "the command is that of tool call " + callIDs(x.candidates) + ", but more processes ran it than calls were recorded"})
+		sig = g.signals(x.candidates...)
+		sig.split = true
 	case len(x.candidates) > 0:
 		of = append(of, e.shared(a, x.candidates))
 		sig = g.signals(x.candidates...)
@@ -76,10 +80,9 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
 
 // shared fills in what several calls that fit have in common.
 func (e *Engine) shared(a *event.Attribution, calls []*call) event.Evidence {
-	first, ids := calls[0], make([]string, len(calls))
+	first := calls[0]
 	sameSession, sameRun := true, true
-	for i, c := range calls {
-		ids[i] = c.ID
+	for _, c := range calls {
 		sameSession = sameSession && c.session == first.session
 		sameRun = sameRun && c.Run == first.Run
 	}
@@ -90,7 +93,15 @@ func (e *Engine) shared(a *event.Attribution, calls []*call) event.Evidence {
 			a.Run = ""
 		}
 	}
-	return event.Evidence{Kind: "exec_argv", Detail: "the same command was recorded for several tool calls: " + strings.Join(ids, ", ")}
+	return event.Evidence{Kind: "exec_argv", Detail: "the same command was recorded for several tool calls: " + callIDs(calls)}
+}
+
+func callIDs(calls []*call) string {
+	ids := make([]string, len(calls))
+	for i, c := range calls {
+		ids[i] = c.ID
+	}
+	return strings.Join(ids, ", ")
 }
 
 func fill(a *event.Attribution, c *call) {

@@ -41,8 +41,9 @@ const (
 	opening = time.Second
 	// claim: a process that took OpenClaw's name is looked at by then.
 	claim = 5 * time.Second
-	// lead: a row is written before the exec it leads to; clocks allowed for.
-	lead = 250 * time.Millisecond
+	// lead: a row is written before the exec it leads to, give or take the
+	// rounding of two clocks.
+	lead = 50 * time.Millisecond
 )
 
 // An Engine attributes. Use New.
@@ -51,7 +52,7 @@ type Engine struct {
 	scopes   map[event.ProcID]*Scope
 	gateways map[string]*gateway
 	open     []*execution // not decided, or unmatched and still matchable
-	matched  []*execution // matched after their deadline since the last call of Amended
+	changed  []*execution // the answer changed since the last call of Amended
 }
 
 // New returns an engine that knows nothing.
@@ -125,14 +126,8 @@ func (e *Engine) Tick(now time.Time) {
 	if now.After(e.now) {
 		e.now = now
 	}
-	keep := e.open[:0]
-	for _, x := range e.open {
-		if e.decide(x); !x.final(e.now) {
-			keep = append(keep, x)
-		}
-	}
-	clear(e.open[len(keep):])
-	e.open = keep
+	e.decide()
+	e.open = slices.DeleteFunc(e.open, func(x *execution) bool { return x.final(e.now) })
 	for _, g := range e.gateways {
 		g.expire(e.now)
 	}

@@ -60,7 +60,10 @@ func TestTheSameCommandInTwoSessionsIsAmbiguous(t *testing.T) {
 	f.call(2, "alice", "r1", "c2", "curl -s http://198.51.100.1/")
 	s := f.root(2.4, 100, "curl -s http://198.51.100.1/")
 	exec := f.last
-	f.call(2.5, "bob", "r2", "d2", "curl -s http://198.51.100.1/") // the row was 0.1 s late
+	f.e.Tick(at(2.9))
+	f.e.Observe(event.Event{Time: at(2.3), Body: event.ToolCall{ // read late
+		Gateway: state, Session: "bob", Run: "r2", ID: "d2", Name: "exec", Command: "curl -s http://198.51.100.1/",
+	}})
 	f.last = exec
 	a := f.want(3.2, s, "ambiguous weather notes", "", "")
 	if len(a.Evidence) == 0 || a.Evidence[0].Kind != "exec_argv" {

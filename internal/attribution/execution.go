@@ -23,75 +23,143 @@ type execution struct {
 	call       *call   // the one that fits
 	candidates []*call // when several fit
 	how        string  // evidence for call
+	doubt      bool    // every candidate may be another execution's
+	byPID      bool    // the record names the process
+	young      bool    // the row was written after the exec
 	scripts    skillSet
 }
 
 // final reports whether no record that may still come can matter.
 func (x *execution) final(now time.Time) bool {
-	return x.decided && (x.call != nil || len(x.candidates) > 0 || now.Sub(x.started) > deadline+late)
-}
-
-// decide matches an execution with the recorded call it belongs to, as soon as
-// that can be said.
-func (e *Engine) decide(x *execution) {
+	wait := deadline + late
 	if x.call != nil || len(x.candidates) > 0 {
-		return
+		wait = 2 * deadline // it may still be contested
 	}
-	age := e.now.Sub(x.started)
-	var fits []*call
-	if g := x.origin.gateway; g != nil && age >= settle {
-		fits = g.fits(x)
-	}
-	switch {
-	case len(fits) == 1:
-		x.call = fits[0]
-		x.call.taken = x
-	case len(fits) > 1:
-		x.candidates = fits
-	case age < deadline:
-		return
-	}
-	if x.decided && (x.call != nil || len(x.candidates) > 0) {
-		e.matched = append(e.matched, x)
-	}
-	x.decided = true
+	return x.decided && now.Sub(x.started) > wait
 }
 
-// Amended returns the roots of executions that were matched only after their
-// facts had been given out, and forgets them.
+// decide matches executions with the recorded calls they belong to, as soon as
+// that can be said. One call that nobody else claims is the answer. Several
+// calls are candidates, and where more executions claim them than there are
+// calls, a row must be missing, so that each of them may be another session's.
+func (e *Engine) decide() {
+	type match struct {
+		*execution
+		fits []*call
+	}
+	var ripe []match
+	for _, x := range e.open {
+		age := e.now.Sub(x.started)
+		if x.call != nil || len(x.candidates) > 0 || age < settle {
+			continue
+		}
+		m := match{execution: x}
+		if g := x.origin.gateway; g != nil {
+			m.fits = g.fits(x, age >= deadline)
+		}
+		if len(m.fits) > 0 || age >= deadline {
+			ripe = append(ripe, m)
+		}
+	}
+	for _, m := range ripe {
+		if m.decided && len(m.fits) > 0 {
+			e.changed = append(e.changed, m.execution)
+		}
+		m.decided = true
+		e.assign(m.execution, m.fits)
+	}
+}
+
+// assign gives an execution the calls that fit it.
+func (e *Engine) assign(x *execution, fits []*call) {
+	claims := []*execution{x}
+	for _, c := range fits {
+		for _, y := range c.claims {
+			if !slices.Contains(claims, y) {
+				claims = append(claims, y)
+			}
+		}
+		c.claims = append(c.claims, x)
+	}
+	doubt := !x.byPID && len(fits) > 0 && (len(claims) > len(fits) || x.young && e.rivalled(x))
+	if len(fits) == 1 && !doubt {
+		x.call, fits[0].taken = fits[0], x
+		return
+	}
+	x.candidates = fits
+	if !doubt {
+		return
+	}
+	for _, y := range claims {
+		if y.call != nil {
+			y.call.taken = nil
+			y.call, y.candidates = nil, []*call{y.call}
+		}
+		if !y.doubt && y != x {
+			e.changed = append(e.changed, y)
+		}
+		y.doubt = true
+	}
+}
+
+// rivalled reports whether another process ran the same command at about the
+// same time.
+func (e *Engine) rivalled(x *execution) bool {
+	return slices.ContainsFunc(e.open, func(y *execution) bool {
+		return y != x && y.origin.gateway == x.origin.gateway && y.command == x.command && y.started.Sub(x.started).Abs() <= 2*deadline
+	})
+}
+
+// Amended returns the roots of executions for which the answer changed after
+// their facts may have been given out, and forgets them.
 func (e *Engine) Amended() []event.ProcID {
 	var roots []event.ProcID
-	for _, x := range e.matched {
+	for _, x := range e.changed {
 		roots = append(roots, x.root)
 	}
-	e.matched = nil
+	e.changed = nil
 	return roots
 }
 
 // fits returns the recorded calls that an execution can be: same command, made
-// before the exec, not ended by then, and not known to be another execution.
-// A process named by the record of a background call is that call.
-func (g *gateway) fits(x *execution) []*call {
-	var fits []*call
+// before the exec, and not ended by then. Where another execution claims one of
+// them, there is no answer before the deadline. Past it, rows that are younger
+// than the exec count if there is no other. A process named by the record of a background call is
+// that call.
+func (g *gateway) fits(x *execution, overdue bool) []*call {
+	var fits, young []*call
+	claimed := false
 	for _, c := range g.commands {
-		if c.taken != nil && c.taken != x {
-			continue
-		}
-		if c.at.After(x.started.Add(lead)) || (!c.ended.IsZero() && c.ended.Before(x.started)) {
-			continue
-		}
-		if c.pid != 0 && c.pid == x.root.PID {
-			x.how = fmt.Sprintf("the record of tool call %s names process %d as its root", c.ID, c.pid)
+		if c.pid != 0 && c.pid == x.root.PID && !c.ended.Before(x.started) {
+			x.how, x.byPID = fmt.Sprintf("the record of tool call %s names process %d as its root", c.ID, c.pid), true
 			return []*call{c}
 		}
-		if c.pid == 0 && sameCommand(c.Command, x) {
+		switch {
+		case c.pid != 0 || !c.fits(x):
+		case c.at.After(x.started.Add(lead)):
+			young = append(young, c)
+		case !overdue && len(c.claims) > 0:
+			claimed = true
+		default:
 			fits = append(fits, c)
 		}
 	}
-	if len(fits) == 1 {
+	if claimed {
+		return nil
+	}
+	x.young = overdue && len(fits) == 0
+	if x.young {
+		fits = young
+	}
+	if len(fits) > 0 {
 		x.how = fmt.Sprintf("the shell's command is the text of tool call %s, recorded %s before it", fits[0].ID, before(x.started, fits[0].at))
 	}
 	return fits
+}
+
+// fits reports whether a call can be an execution.
+func (c *call) fits(x *execution) bool {
+	return !c.at.After(x.started.Add(deadline)) && (c.ended.IsZero() || !c.ended.Before(x.started)) && sameCommand(c.Command, x)
 }
 
 func before(exec, row time.Time) string {
@@ -120,6 +188,7 @@ type call struct {
 	session *session
 	paths   []string // Paths, absolute, every reading of them
 	taken   *execution
+	claims  []*execution // that it fitted when they were decided
 }
 
 // A read is one use of a skill: its SKILL.md was read.

@@ -28,6 +28,8 @@ var start = time.Unix(1_800_000_000, 0)
 
 func at(sec float64) time.Time { return start.Add(time.Duration(sec * float64(time.Second))) }
 
+func (*film) at(sec float64) time.Time { return at(sec) }
+
 func proc(pid int32) event.ProcID { return event.ProcID{PID: pid, Start: uint64(pid)} }
 
 func newFilm(t *testing.T) *film {
@@ -67,11 +69,17 @@ func (f *film) exec(sec float64, pid, parent int32, cwd string, args ...string) 
 
 // root starts an exec tool call as the spawn broker does.
 func (f *film) root(sec float64, pid int32, command string) *Scope {
+	return f.rootAs(sec, proc(pid), command)
+}
+
+func (f *film) rootAs(sec float64, id event.ProcID, command string) *Scope {
 	cmd := "export PATH='/bin'\neval 'export PATH=\"${OPENCLAW_PREPEND_PATH}${PATH:+:$PATH}\"; unset OPENCLAW_PREPEND_PATH; " +
 		strings.ReplaceAll(command, "'", `'\''`) + "'"
-	f.fork(sec, pid, 11)
-	f.exec(sec, pid, 11, workspace, "/bin/sh", "-c", oomWrapper+` 2>/dev/null; exec "$0" "$@"`, "/bin/bash", "--noprofile", "--norc", "-c", cmd)
-	return f.exec(sec, pid, 11, workspace, "/bin/bash", "--noprofile", "--norc", "-c", cmd)
+	f.push(sec, id, event.Fork{Parent: proc(11)})
+	bash := []string{"/bin/bash", "--noprofile", "--norc", "-c", cmd}
+	sh := append([]string{"/bin/sh", "-c", oomWrapper + ` 2>/dev/null; exec "$0" "$@"`}, bash...)
+	f.push(sec, id, event.Exec{Path: "/bin/dash", Args: sh, Cwd: workspace, Parent: proc(11)})
+	return f.push(sec, id, event.Exec{Path: "/bin/bash", Args: bash, Cwd: workspace, Parent: proc(11)})
 }
 
 func (f *film) call(sec float64, session, run, id, command string) {

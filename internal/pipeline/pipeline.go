@@ -55,7 +55,7 @@ type Pipeline struct {
 	queues  map[event.ProcID]*list.Element // of *queue in order
 	order   *list.List
 	held    int
-	unclear map[event.ProcID][]*item // given out without a matching record
+	given   given
 	writers writers
 	runs    runs
 	stats   Stats
@@ -97,7 +97,7 @@ func New(cfg Config) *Pipeline {
 	p := &Pipeline{
 		Config: cfg, engine: attribution.New(), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
-		unclear: map[event.ProcID][]*item{}, writers: writers{}, runs: newRuns(),
+		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: newRuns(),
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
 	return p
@@ -244,12 +244,6 @@ func (p *Pipeline) release(e *list.Element, all bool) {
 	}
 }
 
-// Bounds on what is kept for an amendment.
-const (
-	maxUnclear      = 64  // executions
-	maxUnclearItems = 512 // facts of each
-)
-
 // finish attributes, records and judges a fact.
 func (p *Pipeline) finish(it *item) {
 	a := p.engine.Attribute(it.scope, it.ev)
@@ -271,25 +265,15 @@ func (p *Pipeline) finish(it *item) {
 		it.alerts = append(it.alerts, alert)
 		p.Sink.Alert(alert)
 	}
-	if root := it.scope.Execution(); !root.IsZero() && a != nil && a.Session == "" {
-		p.keepUnclear(root, it)
+	if root := it.scope.Execution(); !root.IsZero() {
+		p.given.keep(root, it)
 	}
 }
 
-func (p *Pipeline) keepUnclear(root event.ProcID, it *item) {
-	items, known := p.unclear[root]
-	if !known && len(p.unclear) >= maxUnclear || len(items) >= maxUnclearItems {
-		return
-	}
-	p.unclear[root] = append(items, it)
-}
-
-// amend gives out once more, under the same IDs, what went out before the
-// record that explains it came.
+// amend gives out once more, under the same IDs, what went out before it was
+// known whose it is, or when that seemed surer than it is.
 func (p *Pipeline) amend(root event.ProcID) {
-	items := p.unclear[root]
-	delete(p.unclear, root)
-	for _, it := range items {
+	for _, it := range p.given.items[root] {
 		a := p.engine.Attribute(it.scope, it.ev)
 		rec := p.record(it, a)
 		rec.Amended = true
@@ -297,9 +281,35 @@ func (p *Pipeline) amend(root event.ProcID) {
 		p.stats.Amended++
 		p.Sink.Record(rec)
 		for _, alert := range it.alerts {
-			alert.Attribution, alert.Amended = a, true
+			alert.Attribution, alert.Amended = rec.Attribution, true
 			p.Sink.Alert(alert)
 		}
+	}
+}
+
+// Bounds on what is kept for amendments: the first facts of the latest
+// executions.
+const (
+	maxGiven      = 64  // executions
+	maxGivenItems = 256 // facts of each
+)
+
+// given are facts that went out and can still be amended.
+type given struct {
+	items map[event.ProcID][]*item
+	order []event.ProcID
+}
+
+func (g *given) keep(root event.ProcID, it *item) {
+	items, known := g.items[root]
+	if !known {
+		if g.order = append(g.order, root); len(g.order) > maxGiven {
+			delete(g.items, g.order[0])
+			g.order = g.order[1:]
+		}
+	}
+	if len(items) < maxGivenItems {
+		g.items[root] = append(items, it)
 	}
 }
 
