@@ -18,9 +18,8 @@ var version = "unknown"
 
 // Exit statuses.
 const (
-	exitFailed  = 1
-	exitUsage   = 2
-	exitNotWell = 3
+	exitFailed = 1
+	exitUsage  = 2
 )
 
 func main() { os.Exit(Main()) }
@@ -62,7 +61,10 @@ Run the agent as root, and ask it from another terminal:
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newRunCmd(), newVersionCmd())
+	root.AddCommand(
+		newRunCmd(), newEventsCmd(), newAlertsCmd(), newProcessesCmd(), newSkillsCmd(), newSessionsCmd(), newLLMCmd(),
+		newTreeCmd(), newWhyCmd(), newVersionCmd(),
+	)
 	return root
 }
 

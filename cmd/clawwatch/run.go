@@ -96,7 +96,7 @@ func loadPolicy(file string) (*policy.Policy, error) {
 
 // loadRules loads the built-in rules and those of a directory.
 func loadRules(dir string) (*rules.Set, error) {
-	files := rules.Builtin()
+	files := rules.BuiltinFiles()
 	if dir == "" {
 		return rules.Load(files...)
 	}
@@ -114,7 +114,7 @@ func loadRules(dir string) (*rules.Set, error) {
 			errs = append(errs, err)
 			continue
 		}
-		files = append(files, rules.File{Name: name, Data: data})
+		files = append(files, rules.Source{Name: name, Data: data})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

@@ -132,7 +132,7 @@ func (a *Agent) openCollectors() error {
 	if last, err := a.store.LastTime(context.Background()); err == nil && !last.IsZero() && last.Before(since) {
 		since = last // records that OpenClaw wrote while nobody watched
 	}
-	a.gateways = openclaw.New(openclaw.Config{Proc: host.Proc, ProcPath: host.ProcPath, Since: since, Log: a.log})
+	a.gateways = openclaw.New(openclaw.Config{Proc: host.Proc, Since: since, Log: a.log})
 	a.skills = skills.New(skills.Config{Log: a.log})
 	return nil
 }
@@ -205,7 +205,7 @@ func (a *Agent) pump() {
 	rand.Read(seed[:]) //nolint:errcheck // never fails, says its documentation
 	entropy := mrand.NewChaCha8(seed)
 	p := pipeline.New(pipeline.Config{
-		Policy: a.opt.Policy, Host: host(), Rules: a.opt.Rules, Redactor: a.redactor, Sink: sink{a.out}, UserName: userNames(),
+		Policy: a.opt.Policy, Host: thisHost(), Rules: a.opt.Rules, Redactor: a.redactor, Sink: sink{a.out}, UserName: userNames(),
 		NewID: func(t time.Time) string {
 			return ulid.MustNew(uint64(max(t.UnixMilli(), 0)), entropy).String()
 		},
@@ -245,8 +245,8 @@ func openRedactor(dir string) (*redact.Redactor, error) {
 	return redact.New(salt), nil
 }
 
-// host tells the policy's variables about this host.
-func host() policy.Host {
+// thisHost tells the policy's variables about this host.
+func thisHost() policy.Host {
 	h := policy.Host{Temp: []string{"/tmp", "/var/tmp"}}
 	conf, err := os.ReadFile("/etc/resolv.conf")
 	if err != nil {

@@ -41,13 +41,13 @@ func (c StoreConfig) limits() store.Limits {
 
 // A Target is one OTLP receiver.
 type Target struct {
-	Endpoint string            `yaml:"endpoint"` // http(s)://host:4318 or grpc(s)://host:4317
-	Headers  []Header          `yaml:"headers"`
-	CA       string            `yaml:"ca_file"`
-	Cert     string            `yaml:"cert_file"`
-	Key      string            `yaml:"key_file"`
-	Insecure bool              `yaml:"insecure_skip_verify"`
-	Queue    policy.Size       `yaml:"queue_size"` // on disk, events and alerts each; 0: the default
+	Endpoint string      `yaml:"endpoint"` // http(s)://host:4318 or grpc(s)://host:4317
+	Headers  []Header    `yaml:"headers"`
+	CA       string      `yaml:"ca_file"`
+	Cert     string      `yaml:"cert_file"`
+	Key      string      `yaml:"key_file"`
+	Insecure bool        `yaml:"insecure_skip_verify"`
+	Queue    policy.Size `yaml:"queue_size"` // on disk, events and alerts each; 0: the default
 }
 
 // A Header is sent with every request. The value may come from a file, so that

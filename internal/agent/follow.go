@@ -107,7 +107,14 @@ func (a *Agent) follow(root event.ProcID, g event.GatewayFound) {
 		}
 	}
 	if g.Role == event.RoleGateway {
-		mark(procfs.Orphans(proc, root, g))
+		orphans, err := procfs.Orphans(proc, root)
+		for i := range orphans {
+			if x, ok := orphans[i].Body.(event.Exec); ok {
+				x.Claim = g.ID
+				orphans[i].Body = x
+			}
+		}
+		mark(orphans, err)
 	}
 }
 

@@ -25,6 +25,9 @@ func (e *Engine) Attribute(s *Scope, ev event.Event) *event.Attribution {
 	case event.GatewayFound:
 		return &event.Attribution{Gateway: b.ID, Confidence: event.None}
 	}
+	if b, ok := ev.Body.(event.Skill); ok && s == nil {
+		return &event.Attribution{Gateway: b.Gateway, Confidence: event.None}
+	}
 	if s == nil {
 		return nil
 	}
@@ -62,6 +65,8 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
 	case len(x.candidates) > 0:
 		of = append(of, e.shared(a, x.candidates))
 		sig = g.signals(x.candidates...)
+	case x.claimed:
+		of = append(of, event.Evidence{Kind: "environment_marker", Detail: "ran before the agent did, outside of every tree, with the variables that OpenClaw sets for its exec calls; anyone can set them"})
 	default:
 		of = append(of, event.Evidence{Kind: "exec_argv", Detail: "no recorded tool call has the command of process " + fmt.Sprint(x.root.PID)})
 		sig = signals{mentioned: g.mentioned(x.command, x.cwd)}

@@ -215,9 +215,13 @@ func (e *Engine) gatewayFound(ev event.Event, b event.GatewayFound) *Scope {
 func (e *Engine) exec(ev event.Event, b event.Exec) {
 	s := e.scopes[ev.Proc]
 	if s == nil {
-		if s = e.scopes[b.Parent]; s == nil {
-			return
-		}
+		s = e.scopes[b.Parent]
+	}
+	if s == nil && b.Claim != "" {
+		s = e.claimed(ev, b)
+	}
+	if s == nil {
+		return
 	}
 	next := *s
 	next.since = ev.Time
@@ -232,6 +236,14 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 		e.annotate(&next, ev, b)
 	}
 	e.scopes[ev.Proc] = &next
+}
+
+// claimed makes a scope for a process that was left behind before anybody
+// watched: nothing but the variables it has says whose it is.
+func (e *Engine) claimed(ev event.Event, b event.Exec) *Scope {
+	o := &origin{proc: ev.Proc, gateway: e.gateway(b.Claim), seen: ev.Time}
+	x := &execution{root: ev.Proc, origin: o, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true}
+	return &Scope{role: event.RoleTool, origin: o, exec: x, root: ev.Proc, since: ev.Time}
 }
 
 // classify tells a tool call's root from what OpenClaw runs for itself.
@@ -252,7 +264,7 @@ func (e *Engine) classify(ev event.Event, b event.Exec, s *Scope) (event.Role, *
 	}
 	x := &execution{
 		root: ev.Proc, origin: s.origin, command: text, truncated: b.ArgsTruncated,
-		started: ev.Time, snapshot: b.Snapshot, cwd: b.Cwd,
+		started: ev.Time, cwd: b.Cwd,
 	}
 	e.open = append(e.open, x)
 	return event.RoleTool, x

@@ -224,3 +224,16 @@ func TestABackgroundCallIsKnownByTheRecordedPID(t *testing.T) {
 	f.last = event.Event{Time: at(1.2), Proc: proc(100), Body: event.Exec{}}
 	f.want(3, s, "none", "bob", "d1")
 }
+
+func TestWhatWasLeftBehindBeforeTheStartIsClaimedByItsVariablesOnly(t *testing.T) {
+	f := newFilm(t)
+	s := f.push(1, proc(77), event.Exec{Path: "/usr/bin/bash", Args: []string{"bash", "/tmp/worker.sh"}, Snapshot: true, Claim: state})
+	a := f.want(3, s, "none", "", "")
+	if s.Role() != event.RoleTool || a.Gateway != state || a.Evidence[0].Kind != "environment_marker" {
+		t.Errorf("a %q of %q, evidence %+v", s.Role(), a.Gateway, a.Evidence)
+	}
+	f.fork(3, 78, 77)
+	if s := f.exec(3, 78, 77, "/", "curl"); s.Role() != event.RoleTool {
+		t.Errorf("its child is a %q", s.Role())
+	}
+}

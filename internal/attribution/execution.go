@@ -17,7 +17,7 @@ type execution struct {
 	truncated bool
 	cwd       string
 	started   time.Time
-	snapshot  bool // ran before the sensor did
+	claimed   bool // known by its environment alone
 
 	decided    bool
 	call       *call   // the one that fits

@@ -23,7 +23,8 @@ type Exec struct {
 	Parent        ProcID
 	UID           uint32
 	Comm          string
-	Snapshot      bool // not an exec that was seen: the process ran before the sensor did
+	Snapshot      bool   // not an exec that was seen: the process ran before the sensor did
+	Claim         string // Snapshot of a process outside of every tree: the gateway whose exec calls carry the variables it has
 }
 
 // Exit says that the last thread of Event.Proc ended.

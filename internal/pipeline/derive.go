@@ -216,9 +216,12 @@ func (r runs) add(it *item, a *event.Attribution, now time.Time) rules.Run {
 		key.root = it.scope.Execution()
 	}
 	t := r[key]
-	run := rules.Run{PreviousSent: t.sent, PreviousReceived: t.received, Sent: t.sent + b.Sent, Received: t.received + b.Received}
+	run := rules.Run{
+		PreviousBytesSent: t.sent, PreviousBytesReceived: t.received,
+		BytesSent: t.sent + b.Sent, BytesReceived: t.received + b.Received,
+	}
 	if len(r) < maxRuns || t != (total{}) {
-		r[key] = total{sent: run.Sent, received: run.Received, at: now}
+		r[key] = total{sent: run.BytesSent, received: run.BytesReceived, at: now}
 	}
 	return run
 }

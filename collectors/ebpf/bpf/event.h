@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The wire between kernel and agent: one header, one structure a record kind,
+ * and behind it, where the structure has lengths, that many bytes of text.
+ * bpf2go makes the Go structures from these.
+ *
+ * A path is text as the kernel can give it: its components from the last to
+ * the first, each ended by a zero byte.
+ */
+#ifndef EVENT_H
+#define EVENT_H
+
+enum kind {
+	KIND_FORK = 0,
+	KIND_EXEC,
+	KIND_ARGS,
+	KIND_EXIT,
+	KIND_CANDIDATE,
+	KIND_OPEN,
+	KIND_RENAME,
+	KIND_UNLINK,
+	KIND_RMDIR,
+	KIND_MKDIR,
+	KIND_CONNECT,
+	KIND_ACCEPT,
+	KIND_CLOSE,
+	KINDS,
+};
+
+enum cause {
+	CAUSE_RING = 0, /* the ring was full */
+	CAUSE_SCRATCH,	/* no room on this CPU to build the record */
+	CAUSE_TABLE,	/* the table of sockets was full */
+	CAUSE_BATCH,	/* more datagrams in one call than are looked at */
+	CAUSE_URING,	/* done through io_uring, which is not looked into */
+	CAUSES,
+};
+
+enum flags {
+	PATH_TRUNCATED = 1,
+	CWD_TRUNCATED = 2,
+	ENV_TRUNCATED = 4,
+	ARGS_TRUNCATED = 8,
+};
+
+struct header {
+	u64 time;  /* ns since boot */
+	u64 start; /* clock ticks since boot */
+	u32 pid;
+	u32 tid;
+	enum kind kind;
+	enum flags flags;
+};
+_Static_assert(sizeof(struct header) == 32, "header");
+
+struct fork_rec {
+	struct header h; /* of the child */
+	u64 parent_start;
+	u32 parent_pid;
+	u32 uid;
+	char comm[16];
+};
+_Static_assert(sizeof(struct fork_rec) == 64, "fork");
+
+/* Behind it: path, cwd, env names (each ended by zero), args. */
+struct exec_rec {
+	struct header h;
+	u64 parent_start;
+	u32 parent_pid;
+	u32 uid;
+	u32 args_total; /* bytes of arguments the process has; args_len, or came before in args_rec */
+	u16 path_len;
+	u16 cwd_len;
+	u16 env_len;
+	u16 args_len;
+	u32 unused;
+	char comm[16];
+};
+_Static_assert(sizeof(struct exec_rec) == 80, "exec");
+
+/* A piece of arguments too long for the exec_rec, which follows the last one. */
+struct args_rec {
+	struct header h;
+	u32 offset;
+	u32 len;
+};
+_Static_assert(sizeof(struct args_rec) == 40, "args");
+
+struct exit_rec {
+	struct header h;
+	u32 status; /* as wait(2) gives it */
+	u32 unused;
+};
+_Static_assert(sizeof(struct exit_rec) == 40, "exit");
+
+struct candidate_rec {
+	struct header h;
+	char comm[16];
+};
+_Static_assert(sizeof(struct candidate_rec) == 48, "candidate");
+
+/* Behind it: path. */
+struct open_rec {
+	struct header h;
+	u32 f_mode;
+	u16 i_mode;
+	u16 path_len;
+};
+_Static_assert(sizeof(struct open_rec) == 40, "open");
+
+/*
+ * Behind it, for the old and then for the new name: the user's string, and the
+ * path of the directory that it is relative to. Only a rename has a new name.
+ */
+struct change_rec {
+	struct header h;
+	u32 mnt_ns; /* inode number of the process's mount namespace */
+	u16 name_len[2];
+	u16 dir_len[2];
+	u32 unused;
+};
+_Static_assert(sizeof(struct change_rec) == 48, "change");
+
+/* Addresses are IPv6, with IPv4 mapped into it; ports are numbers. */
+struct addrs {
+	u8 local[16];
+	u8 peer[16];
+	u16 local_port;
+	u16 peer_port;
+	u16 protocol; /* 6 TCP, 17 UDP */
+	u16 inbound;
+};
+_Static_assert(sizeof(struct addrs) == 40, "addrs");
+
+struct sock_rec {
+	struct header h; /* of the owner */
+	u64 cookie;
+	u64 sent;
+	u64 received;
+	struct addrs a;
+	u32 error; /* positive error number */
+	u32 unused;
+};
+_Static_assert(sizeof(struct sock_rec) == 104, "sock");
+
+/* Counts of what was not reported, for each cause and CPU. */
+struct drop_counts {
+	u64 of[KINDS];
+};
+
+/* On the leader of every watched process. */
+struct mark {
+	u32 exited; /* its exit was reported */
+	u32 unused;
+};
+
+#endif

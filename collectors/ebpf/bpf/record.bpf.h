@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Maps, the marks, and how a record is begun, filled and sent.
+ *
+ * Small records are built on the stack. Those with text are built in the
+ * scratch buffer of the CPU, which `busy` guards: where programs can be
+ * preempted, the second one on a CPU loses its record and counts that.
+ *
+ * Functions that are neither static nor inline are verified once, by
+ * themselves; that keeps loops with many steps cheap to load.
+ */
+#ifndef RECORD_BPF_H
+#define RECORD_BPF_H
+
+#define PATH_DEPTH 256	  /* components */
+#define PATH_BYTES 4096	  /* and one component more */
+#define STRING_BYTES 4096 /* PATH_MAX */
+#define NAME_BYTES 256
+#define PIECE_BYTES 2048
+#define RECORD_BYTES 28672
+
+const volatile u64 wake_bytes = 1 << 19; /* so much waiting in the ring wakes the reader before its time */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct mark);
+} marks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CAUSES);
+	__type(key, enum cause);
+	__type(value, struct drop_counts);
+} drops SEC(".maps");
+
+struct scratch {
+	u32 busy;
+	u32 used; /* bytes of rec */
+	/* where a walk up the directory tree is */
+	u64 dentry;
+	u64 vfsmount;
+	u64 mnt_root;
+	u32 path_len;
+	u32 truncated; /* what was appended last is not all there is */
+	/* where a walk through the environment is */
+	u64 env;
+	u64 env_end;
+	u32 env_len;
+	u32 inside; /* a value longer than a piece */
+	/* where a walk through the arguments is */
+	u64 args_from;
+	u32 args_len;
+	u32 args_off;
+	char piece[PIECE_BYTES];
+	union {
+		char rec[RECORD_BYTES];
+		struct exec_rec exec;
+		struct args_rec args;
+		struct open_rec open;
+		struct change_rec change;
+		/* Sent from the stack; named here so that the object describes them. */
+		struct fork_rec fork;
+		struct exit_rec exit;
+		struct candidate_rec candidate;
+		struct sock_rec sock;
+	};
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+static __always_inline void drop(enum kind kind, enum cause cause)
+{
+	struct drop_counts *d = bpf_map_lookup_elem(&drops, &cause);
+
+	if (d)
+		__sync_fetch_and_add(&d->of[kind], 1);
+}
+
+/* The mark of the task's process, or NULL. It is on the leader, and threads have none. */
+static __always_inline struct mark *mark_of(struct task_struct *task)
+{
+	struct task_struct *leader = task->group_leader;
+
+	return bpf_task_storage_get(&marks, leader, 0, 0);
+}
+
+/* The current task, where a call that it made succeeded and it is watched. */
+static __always_inline struct task_struct *caller(s64 ret)
+{
+	struct task_struct *task;
+
+	if (ret < 0)
+		return NULL;
+	task = bpf_get_current_task_btf();
+	return mark_of(task) ? task : NULL;
+}
+
+static __always_inline struct pt_regs *call_regs(struct task_struct *task)
+{
+	return (struct pt_regs *)bpf_task_pt_regs(task);
+}
+
+#define ARG1(regs) PT_REGS_PARM1_CORE_SYSCALL(regs)
+#define ARG2(regs) PT_REGS_PARM2_CORE_SYSCALL(regs)
+#define ARG3(regs) PT_REGS_PARM3_CORE_SYSCALL(regs)
+#define ARG4(regs) PT_REGS_PARM4_CORE_SYSCALL(regs)
+#define ARG5(regs) PT_REGS_PARM5_CORE_SYSCALL(regs)
+
+static __always_inline u64 start_ticks(struct task_struct *task)
+{
+	return task->group_leader->start_boottime / 10000000; /* as field 22 of /proc/PID/stat */
+}
+
+static __always_inline void begin(struct header *h, enum kind kind, struct task_struct *task)
+{
+	h->time = bpf_ktime_get_boot_ns();
+	h->start = start_ticks(task);
+	h->pid = task->tgid;
+	h->tid = task->pid;
+	h->kind = kind;
+	h->flags = 0;
+}
+
+/*
+ * How a record wakes the reader: an urgent one at once, others when much is
+ * waiting. The reader looks by itself after a while.
+ */
+static __always_inline u64 wake(bool urgent)
+{
+	if (urgent || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= wake_bytes)
+		return BPF_RB_FORCE_WAKEUP;
+	return BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline void send(void *rec, u64 size, enum kind kind, bool urgent)
+{
+	if (bpf_ringbuf_output(&ring, rec, size, wake(urgent)))
+		drop(kind, CAUSE_RING);
+}
+
+static __always_inline struct scratch *scratch_get(enum kind kind)
+{
+	u32 zero = 0;
+	struct scratch *s = bpf_map_lookup_elem(&scratches, &zero);
+
+	if (!s)
+		return NULL;
+	if (__sync_lock_test_and_set(&s->busy, 1)) {
+		drop(kind, CAUSE_SCRATCH);
+		return NULL;
+	}
+	return s;
+}
+
+static __always_inline void scratch_put(struct scratch *s)
+{
+	__sync_lock_test_and_set(&s->busy, 0);
+}
+
+static __always_inline void scratch_send(struct scratch *s, enum kind kind, bool urgent)
+{
+	u64 n = s->used;
+
+	barrier_var(n);
+	if (n > RECORD_BYTES)
+		n = RECORD_BYTES;
+	send(s->rec, n, kind, urgent);
+}
+
+/* One step of a walk; 0 when the walk is at its end. */
+__noinline int path_step(struct scratch *s)
+{
+	struct dentry *dentry;
+	struct vfsmount *vfsmount;
+	struct dentry *parent;
+	u64 at;
+	long n;
+
+	if (!s)
+		return 0;
+	dentry = (struct dentry *)s->dentry;
+	vfsmount = (struct vfsmount *)s->vfsmount;
+	parent = BPF_CORE_READ(dentry, d_parent);
+	if ((u64)dentry == s->mnt_root || dentry == parent) {
+		struct mount *mnt = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
+		struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
+
+		if (!up || up == mnt)
+			return 0;
+		s->dentry = (u64)BPF_CORE_READ(mnt, mnt_mountpoint);
+		s->vfsmount = (u64)up + bpf_core_field_offset(struct mount, mnt);
+		s->mnt_root = (u64)BPF_CORE_READ(up, mnt.mnt_root);
+		return 1;
+	}
+	at = (u64)s->used + s->path_len;
+	barrier_var(at);
+	if (s->path_len > PATH_BYTES || at > RECORD_BYTES - NAME_BYTES)
+		return 0;
+	n = bpf_probe_read_kernel_str(s->rec + at, NAME_BYTES, BPF_CORE_READ(dentry, d_name.name));
+	if (n <= 0)
+		return 0;
+	s->path_len += n;
+	s->dentry = (u64)parent;
+	return 1;
+}
+
+/*
+ * Appends the path of s->dentry on s->vfsmount to the record and returns its
+ * length. s->truncated tells whether leading components are missing. The walk
+ * ends at the root of the mount namespace; a chroot is not subtracted.
+ */
+__noinline int append_path(struct scratch *s)
+{
+	struct vfsmount *vfsmount;
+	int i;
+
+	if (!s)
+		return 0;
+	vfsmount = (struct vfsmount *)s->vfsmount;
+	s->path_len = 0;
+	s->truncated = 1;
+	s->mnt_root = (u64)BPF_CORE_READ(vfsmount, mnt_root);
+	for (i = 0; i < PATH_DEPTH; i++) {
+		if (!path_step(s)) {
+			s->truncated = s->path_len > PATH_BYTES;
+			break;
+		}
+	}
+	s->used += s->path_len;
+	return s->path_len;
+}
+
+static __always_inline u16 append_struct_path(struct scratch *s, struct path *path)
+{
+	s->vfsmount = (u64)BPF_CORE_READ(path, mnt);
+	s->dentry = (u64)BPF_CORE_READ(path, dentry);
+	return append_path(s);
+}
+
+/* Appends at most STRING_BYTES of a user's string; returns its length, 0 if it cannot be read. */
+__noinline int append_string(struct scratch *s, u64 from)
+{
+	u64 at;
+	long n;
+
+	if (!s)
+		return 0;
+	at = s->used;
+	barrier_var(at);
+	if (at > RECORD_BYTES - STRING_BYTES)
+		return 0;
+	n = bpf_probe_read_user_str(s->rec + at, STRING_BYTES, (void *)from);
+	if (n <= 0)
+		return 0;
+	s->used += n;
+	return n;
+}
+
+static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
+{
+	struct fdtable *table = task->files->fdt;
+	struct file *file = NULL;
+
+	if (fd >= table->max_fds)
+		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd);
+	return file;
+}
+
+#endif

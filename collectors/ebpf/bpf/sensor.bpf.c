@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The kernel side of the sensor: reports what marked processes and their
+ * descendants do, by tracepoints alone.
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+#include "event.h"
+#include "record.bpf.h"
+#include "process.bpf.h"
+#include "file.bpf.h"
+#include "net.bpf.h"
+#include "uring.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,316 @@
+package ebpf
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"unsafe"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+const (
+	fmodeRead    = 0x1
+	fmodeWrite   = 0x2
+	fmodeCreated = 0x100000
+	modeType     = 0o170000
+	modeDir      = 0o040000
+	maxPieces    = 256 // processes with arguments under way; each CPU has one at most, the rest lost their end
+)
+
+var errShort = errors.New("record is cut short")
+
+// A fact is a record of the kernel side, decoded.
+type fact struct {
+	wire   sensorKind
+	boot   uint64 // ns since boot
+	proc   event.ProcID
+	body   event.Body // nil: see change, or the record is a piece of a larger one
+	change *change
+}
+
+// kind is what users call the record's kind.
+func (f fact) kind() event.Kind { return eventKind(f.wire) }
+
+func eventKind(k sensorKind) event.Kind {
+	switch k {
+	case sensorKindKIND_FORK:
+		return event.KindFork
+	case sensorKindKIND_EXEC, sensorKindKIND_ARGS:
+		return event.KindExec
+	case sensorKindKIND_EXIT:
+		return event.KindExit
+	case sensorKindKIND_CANDIDATE:
+		return event.KindCandidate
+	case sensorKindKIND_OPEN:
+		return event.KindFileOpen
+	case sensorKindKIND_RENAME:
+		return event.KindFileRename
+	case sensorKindKIND_UNLINK, sensorKindKIND_RMDIR:
+		return event.KindFileDelete
+	case sensorKindKIND_MKDIR:
+		return event.KindFileCreate
+	case sensorKindKIND_CONNECT:
+		return event.KindConnect
+	case sensorKindKIND_ACCEPT:
+		return event.KindAccept
+	default:
+		return event.KindClose
+	}
+}
+
+// pieces holds arguments that come in several records, until the exec that they
+// belong to. The zero value is ready.
+type pieces map[event.ProcID][]byte
+
+// add keeps a piece. One that does not follow the last is dropped, with which
+// the arguments come out truncated.
+func (p *pieces) add(id event.ProcID, offset uint32, b []byte) {
+	if *p == nil || (len(*p) >= maxPieces && (*p)[id] == nil) {
+		*p = pieces{}
+	}
+	if offset == 0 {
+		(*p)[id] = nil
+	}
+	if had := (*p)[id]; int(offset) == len(had) {
+		(*p)[id] = append(had, b...)
+	}
+}
+
+// take gives what was kept for a process, once.
+func (p *pieces) take(id event.ProcID) []byte {
+	b := (*p)[id]
+	delete(*p, id)
+	return b
+}
+
+// decode reads one record. It does no I/O and may be given anything.
+func (p *pieces) decode(raw []byte) (fact, error) {
+	h, _, err := split[sensorHeader](raw)
+	if err != nil {
+		return fact{}, err
+	}
+	f := fact{wire: h.Kind, boot: h.Time, proc: event.ProcID{PID: int32(h.Pid), Start: h.Start}}
+	switch h.Kind {
+	case sensorKindKIND_FORK:
+		f.body, err = decodeFork(raw)
+	case sensorKindKIND_EXEC:
+		f.body, err = p.decodeExec(f.proc, raw)
+	case sensorKindKIND_ARGS:
+		err = p.decodeArgs(f.proc, raw)
+	case sensorKindKIND_EXIT:
+		f.body, err = decodeExit(raw)
+	case sensorKindKIND_CANDIDATE:
+		f.body, err = decodeCandidate(raw)
+	case sensorKindKIND_OPEN:
+		f.body, err = decodeOpen(raw)
+	case sensorKindKIND_RENAME, sensorKindKIND_UNLINK, sensorKindKIND_RMDIR, sensorKindKIND_MKDIR:
+		f.change, err = decodeChange(raw)
+	case sensorKindKIND_CONNECT, sensorKindKIND_ACCEPT, sensorKindKIND_CLOSE:
+		f.body, err = decodeSock(raw)
+	default:
+		err = fmt.Errorf("record of unknown kind %d", h.Kind)
+	}
+	return f, err
+}
+
+// split views the front of b as a T, which has no pointers, and gives the rest.
+// What it returns lives as long as b is left alone.
+func split[T any](b []byte) (*T, []byte, error) {
+	var t T
+	if len(b) < int(unsafe.Sizeof(t)) {
+		return nil, nil, errShort
+	}
+	return (*T)(unsafe.Pointer(unsafe.SliceData(b))), b[unsafe.Sizeof(t):], nil
+}
+
+// cut takes the first n bytes of b as text.
+func cut(b []byte, n uint16) (text string, rest []byte, err error) {
+	if len(b) < int(n) {
+		return "", nil, errShort
+	}
+	return string(b[:n]), b[n:], nil
+}
+
+func decodeFork(raw []byte) (event.Body, error) {
+	r, _, err := split[sensorForkRec](raw)
+	if err != nil {
+		return nil, err
+	}
+	return event.Fork{
+		Parent: event.ProcID{PID: int32(r.ParentPid), Start: r.ParentStart},
+		UID:    r.Uid,
+		Comm:   comm(&r.Comm),
+	}, nil
+}
+
+func (p *pieces) decodeArgs(id event.ProcID, raw []byte) error {
+	r, rest, err := split[sensorArgsRec](raw)
+	if err != nil {
+		return err
+	}
+	if uint64(len(rest)) < uint64(r.Len) {
+		return errShort
+	}
+	p.add(id, r.Offset, rest[:r.Len])
+	return nil
+}
+
+func (p *pieces) decodeExec(id event.ProcID, raw []byte) (event.Body, error) {
+	r, rest, err := split[sensorExecRec](raw)
+	if err != nil {
+		return nil, err
+	}
+	args := p.take(id)
+	path, rest, err := cut(rest, r.PathLen)
+	if err != nil {
+		return nil, err
+	}
+	cwd, rest, err := cut(rest, r.CwdLen)
+	if err != nil {
+		return nil, err
+	}
+	env, rest, err := cut(rest, r.EnvLen)
+	if err != nil {
+		return nil, err
+	}
+	inline, _, err := cut(rest, r.ArgsLen)
+	if err != nil {
+		return nil, err
+	}
+	all := string(args) + inline
+	return event.Exec{
+		Path:          kernelPath(path),
+		Args:          words(all),
+		ArgsTruncated: uint64(len(all)) < uint64(r.ArgsTotal),
+		Cwd:           kernelPath(cwd),
+		EnvNames:      words(env),
+		EnvTruncated:  r.H.Flags&sensorFlagsENV_TRUNCATED != 0,
+		Parent:        event.ProcID{PID: int32(r.ParentPid), Start: r.ParentStart},
+		UID:           r.Uid,
+		Comm:          comm(&r.Comm),
+	}, nil
+}
+
+func decodeExit(raw []byte) (event.Body, error) {
+	r, _, err := split[sensorExitRec](raw)
+	if err != nil {
+		return nil, err
+	}
+	return event.Exit{Code: int(r.Status >> 8 & 0xff), Signal: int(r.Status & 0x7f)}, nil
+}
+
+func decodeCandidate(raw []byte) (event.Body, error) {
+	r, _, err := split[sensorCandidateRec](raw)
+	if err != nil {
+		return nil, err
+	}
+	return event.Candidate{Comm: comm(&r.Comm)}, nil
+}
+
+func decodeOpen(raw []byte) (event.Body, error) {
+	r, rest, err := split[sensorOpenRec](raw)
+	if err != nil {
+		return nil, err
+	}
+	path, _, err := cut(rest, r.PathLen)
+	if err != nil {
+		return nil, err
+	}
+	return event.FileOpen{
+		Path:      kernelPath(path),
+		Read:      r.F_mode&fmodeRead != 0,
+		Write:     r.F_mode&fmodeWrite != 0,
+		Create:    r.F_mode&fmodeCreated != 0,
+		Directory: r.I_mode&modeType == modeDir,
+		TID:       int32(r.H.Tid),
+		Truncated: r.H.Flags&sensorFlagsPATH_TRUNCATED != 0,
+	}, nil
+}
+
+func decodeChange(raw []byte) (*change, error) {
+	r, rest, err := split[sensorChangeRec](raw)
+	if err != nil {
+		return nil, err
+	}
+	c := &change{
+		kind: r.H.Kind, mntNS: r.MntNs, tid: int32(r.H.Tid),
+		truncated: r.H.Flags&sensorFlagsPATH_TRUNCATED != 0,
+	}
+	for i := range c.names {
+		var text, dir string
+		if text, rest, err = cut(rest, r.NameLen[i]); err != nil {
+			return nil, err
+		}
+		if dir, rest, err = cut(rest, r.DirLen[i]); err != nil {
+			return nil, err
+		}
+		c.names[i] = place{text: strings.TrimSuffix(text, "\x00"), dir: kernelPath(dir)}
+	}
+	return c, nil
+}
+
+func decodeSock(raw []byte) (event.Body, error) {
+	r, _, err := split[sensorSockRec](raw)
+	if err != nil {
+		return nil, err
+	}
+	transport := event.TCP
+	if r.A.Protocol == 17 {
+		transport = event.UDP
+	}
+	local, peer := addrPort(r.A.Local, r.A.LocalPort), addrPort(r.A.Peer, r.A.PeerPort)
+	switch r.H.Kind {
+	case sensorKindKIND_CONNECT:
+		return event.Connect{Transport: transport, Local: local, Peer: peer, Socket: r.Cookie, Errno: int(r.Error)}, nil
+	case sensorKindKIND_ACCEPT:
+		return event.Accept{Transport: transport, Local: local, Peer: peer, Socket: r.Cookie}, nil
+	default:
+		return event.Close{
+			Transport: transport, Local: local, Peer: peer, Socket: r.Cookie,
+			Inbound: r.A.Inbound != 0, Sent: r.Sent, Received: r.Received,
+		}, nil
+	}
+}
+
+func addrPort(addr [16]uint8, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
+}
+
+func comm(c *[16]int8) string {
+	var b [16]byte
+	for i, x := range c {
+		b[i] = byte(x)
+	}
+	text, _, _ := bytes.Cut(b[:], []byte{0})
+	return string(text)
+}
+
+// words splits text in which a zero byte ends each word.
+func words(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(text, "\x00"), "\x00")
+}
+
+// kernelPath turns components from the last to the first, each ended by a zero
+// byte, into a path. No components are the root.
+func kernelPath(text string) string {
+	if text == "" {
+		return "/"
+	}
+	var b strings.Builder
+	b.Grow(len(text) + 1)
+	for text = strings.TrimSuffix(text, "\x00"); ; {
+		i := strings.LastIndexByte(text, 0)
+		b.WriteByte('/')
+		b.WriteString(text[i+1:])
+		if i < 0 {
+			return b.String()
+		}
+		text = text[:i]
+	}
+}

@@ -1,0 +1,66 @@
+// Package ebpf is the kernel sensor: it reports what marked process trees do,
+// by programs that the kernel runs at its tracepoints.
+//
+// A mark on a process is inherited at fork before the child runs, so nothing
+// that a descendant does is missed; a process that takes OpenClaw's name is
+// marked by the kernel side itself and reported as a Candidate. All others cost
+// next to nothing: five rare hooks are always there, and those on system calls
+// (some 80 ns a call for every process of the host) only while something is
+// marked.
+//
+// What it costs: 8 MiB of locked memory for the ring, 32 KiB a CPU, and for
+// watched processes about 2 µs a file event and 10 µs an exec.
+//
+// What is promised of the order: events of one process come in the order in
+// which they happened, a fork before anything the child does. An Exit comes
+// before the Close of sockets that the process left open. Events of different
+// CPUs are in the order in which their records were reserved, which Time can
+// contradict by microseconds. Exec and Candidate come at once, the others after
+// at most 50 ms.
+//
+// What it does not see:
+//   - what is done through io_uring: counted and reported as Lost;
+//   - system calls of 32-bit programs, and int 0x80 of others;
+//   - truncate, link, symlink, chmod, mmap, and reads and writes after the open;
+//   - UDP sockets that only receive, and write(2) on a UDP socket that an
+//     unwatched process connected; totals of Multipath TCP;
+//   - the path outside of a chroot or container: paths are those of the
+//     process's mount namespace;
+//   - beyond 2,048 environment variables or 8 KiB of their names, 256 KiB of
+//     arguments, 256 components of a path: each says so with Truncated.
+//
+// A rename, unlink, rmdir or mkdir is reported from the strings that the caller
+// passed; another thread that changes them at that very moment deceives it, as
+// does one that moves the directory before the agent has looked at it.
+package ebpf
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/clawwatch/clawwatch/collectors"
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+const name = "ebpf-tracepoint"
+
+// Probes are the back ends, best first. Which of them a kernel allows is only
+// known by trying; version, configuration and BTF all mislead.
+func Probes() []collectors.Probe {
+	kinds := []event.Kind{
+		event.KindFork, event.KindExec, event.KindExit, event.KindCandidate,
+		event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
+		event.KindConnect, event.KindAccept, event.KindClose,
+	}
+	return []collectors.Probe{
+		{Name: "ebpf-trampoline", Kinds: kinds, Fidelity: collectors.Complete, Open: openTrampoline},
+		{Name: name, Kinds: kinds, Fidelity: collectors.Complete, Open: openTracepoint},
+	}
+}
+
+// ObjectDigest is the SHA-256, in hex, of the BPF object built into this
+// program.
+func ObjectDigest() string {
+	sum := sha256.Sum256(_SensorBytes)
+	return hex.EncodeToString(sum[:])
+}

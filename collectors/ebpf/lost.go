@@ -1,0 +1,88 @@
+package ebpf
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// A loss is one way in which events of one wire kind are lost.
+type loss struct {
+	cause sensorCause
+	kind  sensorKind
+}
+
+func (c sensorCause) String() string {
+	switch c {
+	case sensorCauseCAUSE_RING:
+		return "ring buffer full"
+	case sensorCauseCAUSE_SCRATCH:
+		return "record buffer of the CPU in use"
+	case sensorCauseCAUSE_TABLE:
+		return "kernel table full"
+	case sensorCauseCAUSE_BATCH:
+		return "more datagrams in one system call than are looked at"
+	default:
+		return "done through io_uring"
+	}
+}
+
+// reportLost emits what the kernel side could not report since the last time.
+func (s *sensor) reportLost(emit func(event.Event)) error {
+	for cause := range sensorCauseCAUSES {
+		var cpus []sensorDropCounts
+		if err := s.maps[sensorMapDrops].Lookup(cause, &cpus); err != nil {
+			return fmt.Errorf("read drop counters: %w", err)
+		}
+		for kind := range sensorKindKINDS {
+			var sum uint64
+			for _, c := range cpus {
+				sum += c.Of[kind]
+			}
+			key := loss{cause, kind}
+			if n := sum - s.lost[key]; n > 0 {
+				s.lost[key] = sum
+				emit(event.Event{Time: time.Now(), Source: event.SourceEBPF, Body: event.Lost{
+					Of: eventKind(kind), Count: n, Cause: cause.String(),
+				}})
+			}
+		}
+	}
+	return nil
+}
+
+// readStart reads field 22 of /proc/PID/stat. fs.ErrNotExist: no such process.
+func readStart(procPath string, pid int32) (uint64, error) {
+	file := filepath.Join(procPath, strconv.Itoa(int(pid)), "stat")
+	b, err := os.ReadFile(file)
+	if errors.Is(err, unix.ESRCH) {
+		return 0, fs.ErrNotExist
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read process: %w", err)
+	}
+	return parseStart(b)
+}
+
+// parseStart finds the start time behind the name, which may hold anything.
+func parseStart(stat []byte) (uint64, error) {
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	const start = 22 - 3 // the first behind the name is the third
+	if len(fields) <= start {
+		return 0, fmt.Errorf("parse stat: %d fields, want more than %d", len(fields), start)
+	}
+	n, err := strconv.ParseUint(string(fields[start]), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("parse stat: start time: %w", err)
+	}
+	return n, nil
+}

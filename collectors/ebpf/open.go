@@ -1,0 +1,144 @@
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"github.com/clawwatch/clawwatch/collectors"
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+const (
+	defaultRing = 8 << 20
+	tracefs     = "/sys/kernel/tracing"
+)
+
+// openTracepoint loads every program and attaches those that are always there.
+func openTracepoint(cfg collectors.Config) (collectors.Collector, error) {
+	s, err := open(cfg)
+	if err != nil {
+		return nil, collectors.Unsupported(err)
+	}
+	return s, nil
+}
+
+func open(cfg collectors.Config) (*sensor, error) {
+	if cfg.RingSize == 0 {
+		cfg.RingSize = defaultRing
+	}
+	if cfg.RingSize < os.Getpagesize() || cfg.RingSize&(cfg.RingSize-1) != 0 {
+		return nil, fmt.Errorf("size ring buffer: %d is no power of two of at least a page", cfg.RingSize)
+	}
+	if err := mountTracefs(); err != nil {
+		return nil, err
+	}
+	s := &sensor{procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}}
+	if s.procPath == "" {
+		s.procPath = "/proc"
+	}
+	if err := s.start(cfg.RingSize); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// start takes what Close gives back.
+func (s *sensor) start(ringSize int) error {
+	if err := s.load(ringSize); err != nil {
+		return err
+	}
+	var err error
+	if s.reader, err = ringbuf.NewReader(s.maps[sensorMapRing]); err != nil {
+		return fmt.Errorf("map ring buffer: %w", err)
+	}
+	if s.counter, err = link.AttachIter(link.IterOptions{Program: s.progs[sensorProgWatched]}); err != nil {
+		return fmt.Errorf("attach %s: %w", sensorProgWatched, err)
+	}
+	if s.paths, err = newResolver(s.procPath); err != nil {
+		return err
+	}
+	for _, p := range programs() {
+		if p.armed {
+			continue
+		}
+		links, err := p.attach(s.progs[p.name])
+		if err != nil {
+			return err
+		}
+		s.links = append(s.links, links...)
+	}
+	return s.setClock()
+}
+
+// load brings in what the sensor cannot be without, and then one by one what
+// it can.
+func (s *sensor) load(ringSize int) error {
+	spec, err := loadSensor()
+	if err != nil {
+		return fmt.Errorf("read object: %w", err)
+	}
+	spec.Maps[sensorMapRing].MaxEntries = uint32(ringSize)
+	if err := spec.Variables[sensorVarWakeBytes].Set(uint64(ringSize / 16)); err != nil {
+		return fmt.Errorf("set %s: %w", sensorVarWakeBytes, err)
+	}
+	optional := map[string]*ebpf.ProgramSpec{}
+	for _, p := range programs() {
+		if p.lack != "" {
+			optional[p.name] = spec.Programs[p.name]
+			delete(spec.Programs, p.name)
+		}
+	}
+	cache := btf.NewCache()
+	must, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: cache})
+	if err != nil {
+		return fmt.Errorf("load programs: %w", err)
+	}
+	s.maps = must.Maps
+	s.udpEnds = must.Variables[sensorVarUdpEnds]
+	maps.Copy(s.progs, must.Programs)
+	for _, p := range programs() {
+		if p.lack == "" {
+			continue
+		}
+		spec.Programs = map[string]*ebpf.ProgramSpec{p.name: optional[p.name]}
+		one, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: cache, MapReplacements: s.maps})
+		if err != nil {
+			s.blind(p, err)
+			continue
+		}
+		s.progs[p.name] = one.DetachProgram(p.name)
+		one.Close()
+	}
+	return nil
+}
+
+// blind notes what cannot be seen without p.
+func (s *sensor) blind(p program, cause error) {
+	s.coverage = append(s.coverage, event.Coverage{
+		Probe: name, Kinds: slices.Clone(p.kinds), Fidelity: collectors.Sampled.String(),
+		Reason: fmt.Sprintf("not seen: %s (%s: %v)", p.lack, p.name, cause),
+	})
+}
+
+// mountTracefs makes the tracepoints of system calls reachable, as systemd does
+// at boot. The mount stays.
+func mountTracefs() error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(tracefs, &fs); err == nil && fs.Type == unix.TRACEFS_MAGIC {
+		return nil
+	}
+	err := unix.Mount("tracefs", tracefs, "tracefs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	if err != nil && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("mount tracefs at %s: %w", tracefs, err)
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// A hook is how a program is attached.
+type hook int
+
+const (
+	tracing  hook = iota // to the tracepoint that the program names
+	syscalls             // to the exits of system calls
+	cgroup               // to the root of the cgroup tree
+)
+
+// A program is one function of the object, and where it goes.
+type program struct {
+	name  string
+	hook  hook
+	armed bool     // attached only while something is watched
+	calls []string // system calls; one that the architecture lacks is passed over
+	kinds []event.Kind
+	// lack says what cannot be seen without it; where it is empty there is no
+	// sensor without it.
+	lack string
+}
+
+// programs are all there are, in the order in which they are attached: what
+// looks a socket up comes before what puts it there.
+func programs() []program {
+	file := func(name string, kind event.Kind, calls ...string) program {
+		return program{name: name, hook: syscalls, armed: true, calls: calls, kinds: []event.Kind{kind}}
+	}
+	udp := []event.Kind{event.KindConnect, event.KindClose}
+	return []program{
+		{name: sensorProgForked, kinds: []event.Kind{event.KindFork}},
+		{name: sensorProgExeced, kinds: []event.Kind{event.KindExec}},
+		{name: sensorProgExited, kinds: []event.Kind{event.KindExit}},
+		{name: sensorProgRenamed, kinds: []event.Kind{event.KindCandidate}},
+
+		{name: sensorProgTcpState, armed: true, kinds: []event.Kind{event.KindClose}},
+		{name: sensorProgSockReleased, hook: cgroup, armed: true, kinds: udp[1:], lack: "the end of UDP sockets, and their totals"},
+		{name: sensorProgSockCreated, hook: cgroup, armed: true, kinds: udp, lack: "the number of a UDP socket at connect"},
+		{name: sensorProgUdpSent, armed: true, kinds: udp[1:], lack: "bytes sent on UDP sockets"},
+		{name: sensorProgUdpReceived, armed: true, kinds: udp[1:], lack: "bytes received on UDP sockets"},
+		{
+			name: sensorProgUringSubmitted, armed: true, lack: "that io_uring was used",
+			kinds: []event.Kind{
+				event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
+				event.KindConnect, event.KindAccept,
+			},
+		},
+
+		file(sensorProgOpened, event.KindFileOpen, "open", "openat", "openat2", "creat"),
+		file(sensorProgRenameDone, event.KindFileRename, "rename"),
+		file(sensorProgRenameatDone, event.KindFileRename, "renameat", "renameat2"),
+		file(sensorProgUnlinkDone, event.KindFileDelete, "unlink"),
+		file(sensorProgUnlinkatDone, event.KindFileDelete, "unlinkat"),
+		file(sensorProgRmdirDone, event.KindFileDelete, "rmdir"),
+		file(sensorProgMkdirDone, event.KindFileCreate, "mkdir"),
+		file(sensorProgMkdiratDone, event.KindFileCreate, "mkdirat"),
+		file(sensorProgConnected, event.KindConnect, "connect"),
+		file(sensorProgAccepted, event.KindAccept, "accept", "accept4"),
+		file(sensorProgSendtoDone, event.KindConnect, "sendto"),
+		file(sensorProgSendmsgDone, event.KindConnect, "sendmsg"),
+		file(sensorProgSendmmsgDone, event.KindConnect, "sendmmsg"),
+	}
+}
+
+// attach hooks a loaded program in. Closing all links takes it out again; that
+// waits for the kernel, some 60 ms for each system call.
+func (p program) attach(prog *ebpf.Program) ([]link.Link, error) {
+	switch p.hook {
+	case tracing:
+		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
+		if err != nil {
+			return nil, fmt.Errorf("attach %s: %w", p.name, err)
+		}
+		return []link.Link{l}, nil
+	case cgroup:
+		l, err := attachCgroup(p.name, prog)
+		if err != nil {
+			return nil, fmt.Errorf("attach %s: %w", p.name, err)
+		}
+		return []link.Link{l}, nil
+	default:
+		return p.attachCalls(prog)
+	}
+}
+
+func (p program) attachCalls(prog *ebpf.Program) ([]link.Link, error) {
+	var links []link.Link
+	for _, call := range p.calls {
+		l, err := link.Tracepoint("syscalls", "sys_exit_"+call, prog, nil)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // an older call that newer architectures do without
+		}
+		if err != nil {
+			closeLinks(links)
+			return nil, fmt.Errorf("attach %s to %s: %w", p.name, call, err)
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
+
+// attachCgroup attaches to the root of the cgroup v2 tree, through a mount of
+// its own that no path shows: the host may have it mounted anywhere, or not.
+func attachCgroup(name string, prog *ebpf.Program) (link.Link, error) {
+	fs, err := unix.Fsopen("cgroup2", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("open cgroup2: %w", err)
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return nil, fmt.Errorf("create cgroup2: %w", err)
+	}
+	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("mount cgroup2: %w", err)
+	}
+	defer unix.Close(mnt)
+	at := ebpf.AttachCGroupInetSockCreate
+	if name == sensorProgSockReleased {
+		at = ebpf.AttachCgroupInetSockRelease
+	}
+	return link.AttachCgroup(link.CgroupOptions{
+		Path: "/proc/self/fd/" + strconv.Itoa(mnt), Attach: at, Program: prog,
+	})
+}
+
+func closeLinks(links []link.Link) error {
+	var errs []error
+	for _, l := range links {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}

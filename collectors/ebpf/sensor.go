@@ -1,0 +1,327 @@
+package ebpf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+const (
+	flushEvery  = 50 * time.Millisecond // records that did not wake the reader wait no longer
+	idleEvery   = time.Second           // and so where nothing is watched
+	lostEvery   = time.Second
+	clockEvery  = 5 * time.Second
+	disarmEvery = 30 * time.Second
+	batch       = 256 // records between two looks at the time
+)
+
+// A sensor is the tracepoint back end. Watch and Unwatch may be called while
+// Run runs.
+type sensor struct {
+	procPath string
+	maps     map[string]*ebpf.Map
+	progs    map[string]*ebpf.Program
+	udpEnds  *ebpf.Variable
+	links    []link.Link // always there
+	counter  *link.Iter  // counts the watched
+	reader   *ringbuf.Reader
+
+	mu       sync.Mutex
+	armed    []link.Link // there while something is watched; nil: nothing is
+	coverage []event.Coverage
+	closed   bool
+
+	// Of Run alone.
+	paths  *resolver
+	args   pieces
+	offset int64 // wall clock minus time since boot, ns
+	lost   map[loss]uint64
+	next   struct{ lost, clock, disarm time.Time }
+}
+
+// Coverage says what this kernel keeps from the sensor's sight; nothing where
+// all of it works.
+func (s *sensor) Coverage() []event.Coverage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.coverage)
+}
+
+// Run reads the ring until ctx is done. It may be called once.
+func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
+	// Flush is the only way to wake the reader; what is in the ring is read first.
+	defer context.AfterFunc(ctx, func() { _ = s.reader.Flush() })()
+	var rec ringbuf.Record
+	for n := 1; ; n++ {
+		err := s.reader.ReadInto(&rec)
+		switch {
+		case err == nil:
+			if err := s.handle(rec.RawSample, emit); err != nil {
+				return err
+			}
+			if n%batch != 0 {
+				continue
+			}
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
+			if ctx.Err() != nil {
+				return s.reportLost(emit)
+			}
+		case errors.Is(err, ringbuf.ErrClosed):
+			return nil
+		default:
+			return fmt.Errorf("read ring buffer: %w", err)
+		}
+		if err := s.tick(time.Now(), emit); err != nil {
+			return err
+		}
+	}
+}
+
+// tick does what is due at this time, and sets the time of the next.
+func (s *sensor) tick(now time.Time, emit func(event.Event)) error {
+	s.paths.forget()
+	if now.After(s.next.clock) {
+		s.next.clock = now.Add(clockEvery)
+		if err := s.setClock(); err != nil {
+			return err
+		}
+	}
+	if now.After(s.next.lost) {
+		s.next.lost = now.Add(lostEvery)
+		if err := s.reportLost(emit); err != nil {
+			return err
+		}
+	}
+	if now.After(s.next.disarm) {
+		s.next.disarm = now.Add(disarmEvery)
+		if err := s.disarmIdle(); err != nil {
+			return err
+		}
+	}
+	every := idleEvery
+	if s.isArmed() {
+		every = flushEvery
+	}
+	s.reader.SetDeadline(now.Add(every))
+	return nil
+}
+
+// handle turns one record into an event.
+func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
+	f, err := s.args.decode(raw)
+	if err != nil {
+		emit(event.Event{Time: time.Now(), Source: event.SourceEBPF, Body: event.Lost{
+			Of: f.kind(), Count: 1, Cause: err.Error(),
+		}})
+		return nil
+	}
+	if f.change != nil {
+		f.body = f.change.body(s.paths, f.proc)
+	}
+	switch f.body.(type) {
+	case nil:
+		return nil // a piece of a larger one
+	case event.Candidate:
+		if err := s.arm(); err != nil {
+			return err
+		}
+	}
+	emit(event.Event{Time: time.Unix(0, int64(f.boot)+s.offset), Proc: f.proc, Source: event.SourceEBPF, Body: f.body})
+	return nil
+}
+
+// setClock measures what to add to the kernel's time since boot.
+func (s *sensor) setClock() error {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return fmt.Errorf("read boot clock: %w", err)
+	}
+	s.offset = time.Now().UnixNano() - ts.Nano()
+	return nil
+}
+
+// Watch marks a process. The fork hook was attached when the sensor was opened,
+// so there is no moment between this and it in which a child could slip through.
+func (s *sensor) Watch(id event.ProcID) error {
+	if id.PID == int32(os.Getpid()) {
+		return errors.New("watch process: it is this one")
+	}
+	// Armed first: from its mark on, all that it does is seen.
+	if err := s.arm(); err != nil {
+		return err
+	}
+	err := s.withPidfd(id, func(fd uint32) error {
+		err := s.maps[sensorMapMarks].Update(fd, sensorMark{}, ebpf.UpdateNoExist)
+		if errors.Is(err, ebpf.ErrKeyExist) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("watch process %v: %w", id, err)
+	}
+	return nil
+}
+
+// Unwatch takes the mark of one process back.
+func (s *sensor) Unwatch(id event.ProcID) error {
+	err := s.withPidfd(id, func(fd uint32) error {
+		for _, err := range []error{s.maps[sensorMapMarks].Delete(fd), s.maps[sensorMapHeadless].Delete(uint32(id.PID))} {
+			if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("unwatch process %v: %w", id, err)
+	}
+	return nil
+}
+
+// withPidfd calls do with a descriptor of the process, if it is the one that
+// started at that time. fs.ErrNotExist: it is gone.
+func (s *sensor) withPidfd(id event.ProcID, do func(uint32) error) error {
+	fd, err := unix.PidfdOpen(int(id.PID), 0)
+	if errors.Is(err, unix.ESRCH) {
+		return fs.ErrNotExist
+	}
+	if err != nil {
+		return fmt.Errorf("open pidfd: %w", err)
+	}
+	defer unix.Close(fd)
+	// Read after the descriptor was opened, which keeps the process what it is.
+	start, err := readStart(s.procPath, id.PID)
+	if err != nil {
+		return err
+	}
+	if start != id.Start {
+		return fs.ErrNotExist
+	}
+	err = do(uint32(fd))
+	if errors.Is(err, ebpf.ErrKeyNotExist) || errors.Is(err, unix.ESRCH) {
+		return fs.ErrNotExist
+	}
+	return err
+}
+
+// arm attaches the hooks that cost others something, if they are not there.
+func (s *sensor) arm() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fmt.Errorf("arm sensor: %w", os.ErrClosed)
+	}
+	if s.armed != nil {
+		return nil
+	}
+	var armed []link.Link
+	for _, p := range programs() {
+		prog := s.progs[p.name]
+		if !p.armed || prog == nil {
+			continue
+		}
+		links, err := p.attach(prog)
+		if err != nil && p.lack == "" {
+			return errors.Join(fmt.Errorf("arm sensor: %w", err), closeLinks(armed))
+		}
+		if err != nil {
+			s.blind(p, err)
+			s.progs[p.name] = nil
+			_ = prog.Close()
+			continue
+		}
+		if p.name == sensorProgSockReleased {
+			if err := s.udpEnds.Set(true); err != nil {
+				return errors.Join(fmt.Errorf("set %s: %w", sensorVarUdpEnds, err), closeLinks(links), closeLinks(armed))
+			}
+		}
+		armed = append(armed, links...)
+	}
+	s.armed = armed
+	return s.reader.Flush() // so that Run sets a deadline fit for it
+}
+
+func (s *sensor) isArmed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.armed != nil
+}
+
+// disarmIdle takes the costly hooks out when nothing is watched any more and no
+// socket is left whose end is to be told. The lock keeps Watch from marking a
+// process meanwhile; one that the kernel side marks comes with a Candidate,
+// which arms again.
+func (s *sensor) disarmIdle() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.armed == nil {
+		return nil
+	}
+	n, err := s.watched()
+	if err != nil || n > 0 {
+		return err
+	}
+	var key uint64
+	if err := s.maps[sensorMapFlows].NextKey(nil, &key); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	armed := s.armed
+	s.armed = nil
+	return closeLinks(armed)
+}
+
+// watched counts the marked processes, which takes the kernel 2 µs for each
+// process of the host.
+func (s *sensor) watched() (int, error) {
+	r, err := s.counter.Open()
+	if err != nil {
+		return 0, fmt.Errorf("count watched processes: %w", err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return 0, fmt.Errorf("count watched processes: %w", err)
+	}
+	return len(b), nil
+}
+
+// Close detaches all. Nothing was pinned, so nothing stays.
+func (s *sensor) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	errs := []error{closeLinks(s.armed), closeLinks(s.links)}
+	if s.counter != nil {
+		errs = append(errs, s.counter.Close())
+	}
+	if s.reader != nil {
+		errs = append(errs, s.reader.Close())
+	}
+	for _, p := range s.progs {
+		errs = append(errs, p.Close())
+	}
+	for _, m := range s.maps {
+		errs = append(errs, m.Close())
+	}
+	if s.paths != nil {
+		errs = append(errs, s.paths.close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,114 @@
+package openclaw
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// stranger is returned for a file that the gateway's user does not own: another
+// user's process may name it, and must not make us read it.
+var stranger = errors.New("not owned by the process's user")
+
+func owner(fi fs.FileInfo) uint32 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Uid
+	}
+	return ^uint32(0)
+}
+
+// mayUse reports whether a process of user uid can be meant to use the file:
+// root may use anything, others what is theirs.
+func mayUse(fi fs.FileInfo, uid uint32) bool { return uid == 0 || owner(fi) == uid }
+
+// resolve makes a path absolute and free of symbolic links, as far as it
+// exists; what does not exist yet is kept as it is written.
+func resolve(path string) string {
+	path = filepath.Clean(path)
+	for dir, rest := path, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest)
+		}
+		if dir == filepath.Dir(dir) {
+			return path
+		}
+	}
+}
+
+// checkOwner returns stranger unless the directory, or where it does not exist
+// yet the nearest parent that does, belongs to the user. path is resolved.
+func checkOwner(path string, uid uint32) error {
+	for {
+		fi, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
+			path = filepath.Dir(path)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !fi.IsDir() || !mayUse(fi, uid) {
+			return fmt.Errorf("%s: %w", path, stranger)
+		}
+		return nil
+	}
+}
+
+// lstatBelow looks at root/elem/elem…, and refuses a symbolic link or a
+// stranger's file at any step, so that nothing leads out of root.
+func lstatBelow(root string, uid uint32, elems ...string) (fs.FileInfo, error) {
+	path := root
+	var fi fs.FileInfo
+	for i, e := range elems {
+		path = filepath.Join(path, e)
+		var err error
+		if fi, err = os.Lstat(path); err != nil {
+			return nil, err
+		}
+		if owner(fi) != 0 && !mayUse(fi, uid) {
+			return nil, fmt.Errorf("%s: %w", path, stranger)
+		}
+		last := i == len(elems)-1
+		if !fi.IsDir() && !(last && fi.Mode().IsRegular()) {
+			return nil, fmt.Errorf("%s: %s, want a plain file or directory", path, fi.Mode().Type())
+		}
+	}
+	return fi, nil
+}
+
+// readSettingsFile reads a file that a process named. Where it belongs neither
+// to the process's user nor to everybody, it is not read.
+func readSettingsFile(path string, uid uint32, limit int64) ([]byte, error) {
+	// Not blocking: the name may be that of a pipe. The owner is asked of what
+	// was opened and not of the name, which can change hands.
+	f, err := os.OpenFile(resolve(path), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %s, want a plain file", path, fi.Mode().Type())
+	}
+	if !mayUse(fi, uid) && fi.Mode().Perm()&0o004 == 0 {
+		return nil, fmt.Errorf("%s: %w", path, stranger)
+	}
+	if fi.Size() > limit {
+		return nil, fmt.Errorf("%s: %d bytes, more than the %d read", path, fi.Size(), limit)
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+func inode(fi fs.FileInfo) uint64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Ino
+	}
+	return 0
+}

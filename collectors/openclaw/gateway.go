@@ -1,0 +1,271 @@
+package openclaw
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/clawwatch/clawwatch/collectors/procfs"
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// Bounds of what a process can make us read, in bytes and entries.
+const (
+	maxSettings = 4 << 20
+	maxEnviron  = 256 << 10
+	maxAgents   = 256
+	maxOpen     = 1024 // file descriptors looked at
+)
+
+// isOpenClaw reports whether the process is a JavaScript runtime under
+// OpenClaw's name, or a program of its package. Any user can arrange both; what
+// the process may be believed is decided by who owns its state directory.
+func isOpenClaw(p procfs.Process) bool {
+	if !strings.HasPrefix(p.Comm, "openclaw") {
+		return false
+	}
+	switch filepath.Base(p.Path) {
+	case "node", "nodejs", "bun", "deno", "openclaw":
+		return true
+	}
+	return strings.Contains(p.Path, "/node_modules/openclaw/")
+}
+
+// roleOf tells the server from the commands. The server retitles itself, and
+// its arguments are lost with that; until then they say what it will be.
+func roleOf(p procfs.Process) event.Role {
+	if p.Comm == "openclaw-gatewa" { // 15 bytes are all there is
+		return event.RoleGateway
+	}
+	script := slices.IndexFunc(p.Args, func(a string) bool {
+		base := filepath.Base(a)
+		return base == "openclaw.mjs" || base == "openclaw" || strings.Contains(a, "/openclaw/dist/")
+	})
+	if script < 0 {
+		return event.RoleCLI
+	}
+	words := p.Args[script+1:]
+	for len(words) > 0 && strings.HasPrefix(words[0], "-") {
+		if words[0] == "--profile" && len(words) > 1 {
+			words = words[1:]
+		}
+		words = words[1:]
+	}
+	if len(words) > 0 && words[0] == "gateway" {
+		if len(words) == 1 || words[1] == "run" || strings.HasPrefix(words[1], "-") {
+			return event.RoleGateway
+		}
+	}
+	return event.RoleCLI
+}
+
+// describe says what an OpenClaw process is and where its things are. Of a
+// process whose state directory is not its user's, nothing it says is taken;
+// the error says why.
+func describe(proc fs.FS, p procfs.Process) (event.GatewayFound, error) {
+	g := event.GatewayFound{
+		ID:   fmt.Sprintf("unverified:%d", p.ID.PID),
+		Role: roleOf(p),
+		UID:  p.UID,
+	}
+	if foreignMounts(proc, p.ID.PID) {
+		return g, errors.New("runs in a container: its paths are not this host's")
+	}
+	env := readEnvironment(proc, p.ID.PID)
+	state := resolve(stateDir(proc, p, env))
+	if err := checkOwner(state, p.UID); err != nil {
+		return g, fmt.Errorf("state directory %w", err)
+	}
+	g.ID, g.StateDir, g.Home = state, state, env.home()
+	g.ConfigPath = filepath.Join(state, "openclaw.json")
+	if c := env["OPENCLAW_CONFIG_PATH"]; c != "" {
+		g.ConfigPath = env.path(c, p.Cwd)
+	}
+	var s settings
+	b, err := readSettingsFile(g.ConfigPath, p.UID, maxSettings)
+	if err == nil {
+		s, err = parseSettings(b)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // all defaults: OpenClaw runs so, too
+	}
+	g.Port, g.Providers = env.port(s), s.Providers
+	agents := agentsOf(state, p.UID, s)
+	for _, w := range s.workspaces(env, state, p.Cwd, agents) {
+		g.Workspaces = append(g.Workspaces, resolve(w))
+	}
+	pkg := packageDir(proc, p, env, state)
+	g.Version = versionOf(pkg)
+	g.SkillRoots = skillRoots(g, env, p.Cwd, s, agents, pkg)
+	return g, err
+}
+
+// foreignMounts reports whether the process sees other mounts than we do.
+func foreignMounts(proc fs.FS, pid int32) bool {
+	ours, err := fs.ReadLink(proc, "self/ns/mnt")
+	theirs, err2 := fs.ReadLink(proc, fmt.Sprintf("%d/ns/mnt", pid))
+	return err == nil && err2 == nil && ours != theirs
+}
+
+func readEnvironment(proc fs.FS, pid int32) environment {
+	f, err := proc.Open(fmt.Sprintf("%d/environ", pid))
+	if err != nil {
+		return environment{}
+	}
+	defer f.Close()
+	b, _ := io.ReadAll(io.LimitReader(f, maxEnviron)) // a part is better than nothing
+	return parseEnvironment(b)
+}
+
+// stateDir finds where the process keeps its state: certainly, where it holds
+// the database open; else where its environment leads.
+func stateDir(proc fs.FS, p procfs.Process, env environment) string {
+	dir := fmt.Sprintf("%d/fd", p.ID.PID)
+	fds, _ := fs.ReadDir(proc, dir) // not allowed, or gone: the environment it is
+	for _, fd := range fds[:min(len(fds), maxOpen)] {
+		target, err := fs.ReadLink(proc, dir+"/"+fd.Name())
+		if state, ok := strings.CutSuffix(target, "/state/openclaw.sqlite"); err == nil && ok {
+			return state
+		}
+	}
+	candidates := env.stateDirs(p.Cwd)
+	for _, c := range candidates {
+		if _, err := os.Stat(c); err == nil {
+			return c
+		}
+	}
+	return candidates[0]
+}
+
+// agentsOf names the agents that are configured or have records.
+func agentsOf(state string, uid uint32, s settings) []string {
+	agents := []string{"main"}
+	for id := range s.Workspaces {
+		agents = append(agents, id)
+	}
+	if _, err := lstatBelow(state, uid, "agents"); err == nil {
+		dirs, _ := os.ReadDir(filepath.Join(state, "agents"))
+		for _, d := range dirs {
+			if d.IsDir() {
+				agents = append(agents, d.Name())
+			}
+		}
+	}
+	slices.Sort(agents[1:])
+	agents = unique(agents)
+	return agents[:min(len(agents), maxAgents)]
+}
+
+// skillRoots lists the directories that OpenClaw loads skills from, highest
+// precedence first.
+func skillRoots(g event.GatewayFound, env environment, cwd string, s settings, agents []string, pkg string) []string {
+	var roots []string
+	for _, w := range g.Workspaces {
+		roots = append(roots, filepath.Join(w, "skills"), filepath.Join(w, ".agents", "skills"))
+	}
+	if g.StateDir == resolve(filepath.Join(g.Home, ".openclaw")) {
+		roots = append(roots, filepath.Join(g.Home, ".agents", "skills"))
+	}
+	roots = append(roots, filepath.Join(g.StateDir, "skills"))
+	for _, a := range agents {
+		roots = append(roots, filepath.Join(g.StateDir, "agents", a, "agent", "workshop-skills"))
+	}
+	roots = append(roots, filepath.Join(g.StateDir, "skill-library"))
+	switch b := env["OPENCLAW_BUNDLED_SKILLS_DIR"]; {
+	case b != "":
+		roots = append(roots, env.path(b, cwd))
+	case pkg != "":
+		roots = append(roots, filepath.Join(pkg, "skills"), filepath.Join(pkg, "custodian-skills"))
+	}
+	for _, d := range s.ExtraDirs {
+		roots = append(roots, env.path(d, cwd))
+	}
+	roots = append(roots, filepath.Join(g.StateDir, "plugin-skills"))
+	for i, r := range roots {
+		roots[i] = resolve(r)
+	}
+	return unique(roots)
+}
+
+// packageDir finds the installed package that the process runs from: by its
+// script, its executable, the links that OpenClaw leaves in its state
+// directory, or a child that it starts from there. Empty: not found.
+func packageDir(proc fs.FS, p procfs.Process, env environment, state string) string {
+	hints := slices.Concat(p.Args, []string{p.Path, env["_"], env["npm_package_json"]})
+	links, _ := os.ReadDir(filepath.Join(state, "plugin-skills"))
+	for _, l := range links[:min(len(links), 16)] {
+		if target, err := os.Readlink(filepath.Join(state, "plugin-skills", l.Name())); err == nil {
+			hints = append(hints, target)
+		}
+	}
+	for _, h := range hints {
+		if dir := packageAbove(h, p.Cwd); dir != "" {
+			return dir
+		}
+	}
+	return packageOfChild(proc, p)
+}
+
+// packageOfChild looks at the arguments of the process's children: the spawn
+// broker, which starts all commands, is a script of the package.
+func packageOfChild(proc fs.FS, p procfs.Process) string {
+	b, err := fs.ReadFile(proc, fmt.Sprintf("%d/task/%d/children", p.ID.PID, p.ID.PID))
+	if err != nil {
+		return ""
+	}
+	fields := strings.Fields(string(b))
+	for _, field := range fields[:min(len(fields), 64)] {
+		args, err := fs.ReadFile(proc, field+"/cmdline")
+		if err != nil {
+			continue
+		}
+		for a := range strings.SplitSeq(string(args), "\x00") {
+			if dir := packageAbove(a, p.Cwd); dir != "" {
+				return dir
+			}
+		}
+	}
+	return ""
+}
+
+// packageAbove gives the OpenClaw package that a file belongs to, or nothing.
+func packageAbove(file, cwd string) string {
+	if !strings.Contains(file, "openclaw") || len(file) > maxPath {
+		return ""
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(cwd, file)
+	}
+	real, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return ""
+	}
+	for dir := real; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if versionOf(dir) != "" {
+			return dir
+		}
+	}
+	return ""
+}
+
+// versionOf reads the version of the OpenClaw package in dir; empty: it is none.
+func versionOf(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	b, err := readSettingsFile(filepath.Join(dir, "package.json"), 0, 1<<20)
+	if err != nil {
+		return ""
+	}
+	var j struct{ Name, Version string }
+	if json.Unmarshal(b, &j) != nil || (j.Name != "openclaw" && j.Name != "clawdbot" && j.Name != "moltbot") {
+		return ""
+	}
+	return clip(j.Version, maxWord)
+}

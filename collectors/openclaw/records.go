@@ -1,0 +1,412 @@
+package openclaw
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+const (
+	databaseName = "openclaw-agent.sqlite"
+	overlap      = 128              // newest rows that are looked at again each time
+	batch        = 512              // rows listed at once
+	idle         = 5 * time.Second  // after which the connection is closed
+	retryAfter   = 10 * time.Second // a database that could not be read
+	patience     = 3                // failures before that is said
+	maxSeen      = 4096             // IDs of rows remembered
+	maxSessions  = 512              // sessions remembered
+
+	// How far back a session that lives is learned from.
+	backfillAge      = 24 * time.Hour
+	backfillSessions = 100
+	backfillRows     = 1000 // of one session
+)
+
+// records follows the transcript of one agent. New rows are found by row number.
+// Rows can also be deleted and their numbers used again (a reset, a rewritten
+// ending), so the newest are compared each time, and a row is reported once by
+// its own ID.
+type records struct {
+	dir   string // the state directory, which is the gateway's ID
+	agent string
+	uid   uint32
+	since time.Time
+
+	dirty    bool // to be read
+	conn     *connection
+	used     time.Time
+	files    [2]stamp  // database and -wal, as of the last reading
+	failures int       // in a row
+	retry    time.Time // not before
+	started  bool
+	last     int64 // highest row number read
+	tail     map[int64]meta
+	seen     *lru.Cache[string, struct{}]
+	sessions *lru.Cache[string, *session]
+	coverage event.Coverage // as last reported
+}
+
+// A stamp changes when a file's content does.
+type stamp struct {
+	size    int64
+	changed time.Time
+	inode   uint64
+}
+
+func newRecords(dir, agent string, uid uint32, since time.Time) *records {
+	seen, _ := lru.New[string, struct{}](maxSeen) // the error is for a size below 1
+	sessions, _ := lru.New[string, *session](maxSessions)
+	return &records{dir: dir, agent: agent, uid: uid, since: since,
+		tail: map[int64]meta{}, seen: seen, sessions: sessions}
+}
+
+func (r *records) path() string { return filepath.Join(r.agentDir(), databaseName) }
+
+func (r *records) agentDir() string { return filepath.Join(r.dir, "agents", r.agent, "agent") }
+
+// changed reports whether the files differ from the last reading, and whether
+// there is a database at all.
+func (r *records) changed() bool {
+	_, now, err := r.look()
+	return err == nil && now != r.files && !time.Now().Before(r.retry)
+}
+
+// look checks that the files are plain and the owner's. It opens none of them.
+func (r *records) look() (exists bool, now [2]stamp, err error) {
+	for i, name := range []string{databaseName, databaseName + "-wal", databaseName + "-shm"} {
+		fi, err := lstatBelow(r.dir, r.uid, "agents", r.agent, "agent", name)
+		if errors.Is(err, fs.ErrNotExist) {
+			if i == 0 {
+				return false, now, err
+			}
+			continue
+		}
+		if err != nil {
+			return false, now, err
+		}
+		if fi.IsDir() {
+			return false, now, fmt.Errorf("%s: a directory, want a plain file", fi.Name())
+		}
+		if i < len(now) {
+			now[i] = stamp{fi.Size(), fi.ModTime(), inode(fi)}
+		}
+	}
+	return true, now, nil
+}
+
+// read emits what is new. A database that cannot be read is reported as
+// coverage, once, and tried again later.
+func (r *records) read(ctx context.Context, emit func(event.Event)) {
+	if time.Now().Before(r.retry) {
+		return
+	}
+	_, now, err := r.look()
+	if errors.Is(err, fs.ErrNotExist) {
+		r.close()
+		return
+	}
+	if now[0].inode != r.files[0].inode || now[1].inode != r.files[1].inode {
+		r.close() // another file took the place, or the way to open it is another
+	}
+	if err == nil && r.conn == nil {
+		r.conn, err = openDatabase(ctx, r.path())
+	}
+	if err == nil {
+		r.used = time.Now()
+		err = r.follow(ctx, emit)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		r.close()
+		if r.failures++; r.failures >= patience { // else the next look may succeed: busy, or just being made
+			r.retry = time.Now().Add(retryAfter)
+			r.cover(emit, "none", fmt.Sprintf("read %s: %v", r.path(), err))
+		}
+		return
+	}
+	r.files, r.failures = now, 0
+	if r.conn.version != knownVersion {
+		r.cover(emit, "sampled", fmt.Sprintf("read %s: schema %d, written against %d", r.path(), r.conn.version, knownVersion))
+	} else {
+		r.cover(emit, "complete", "")
+	}
+}
+
+// rest closes a connection that had nothing to do for a while.
+func (r *records) rest() {
+	if r.conn != nil && time.Since(r.used) > idle {
+		r.close()
+	}
+}
+
+func (r *records) close() {
+	if r.conn != nil {
+		r.conn.close() // read only: nothing to lose
+		r.conn = nil
+	}
+}
+
+// cover reports what is seen of these records, when that changes.
+func (r *records) cover(emit func(event.Event), fidelity, reason string) {
+	c := event.Coverage{
+		Probe:    "openclaw:" + r.path(),
+		Kinds:    []event.Kind{event.KindToolCall, event.KindToolResult, event.KindLLMCall, event.KindSessionStart},
+		Fidelity: fidelity,
+		Reason:   reason,
+	}
+	if r.coverage.Fidelity != fidelity || r.coverage.Reason != reason {
+		r.coverage = c
+		emit(event.Event{Time: time.Now(), Source: event.SourceOpenClaw, Body: c})
+	}
+}
+
+// follow reads on from the last row, and before that, once, learns from what
+// was there.
+func (r *records) follow(ctx context.Context, emit func(event.Event)) error {
+	if !r.started {
+		if err := r.start(ctx, emit); err != nil {
+			return err
+		}
+		r.started = true
+	}
+	for {
+		ids, metas, err := r.conn.list(ctx, r.last-overlap, overlap+batch)
+		if err != nil {
+			return err
+		}
+		if len(ids) == 0 { // the newest rows went, more of them than overlap
+			r.last, err = r.conn.maxRowID(ctx)
+			clear(r.tail)
+			return err
+		}
+		for i, id := range ids {
+			if r.tail[id] == metas[i] && metas[i] != (meta{}) {
+				continue
+			}
+			if err := r.row(ctx, id, metas[i], emit); err != nil {
+				return err
+			}
+		}
+		r.remember(ids, metas)
+		if len(ids) < overlap+batch {
+			return nil
+		}
+	}
+}
+
+// start sets the last row to the newest one from before the collector's time,
+// and learns from the sessions that may still go on.
+func (r *records) start(ctx context.Context, emit func(event.Event)) error {
+	newest, err := r.conn.maxRowID(ctx)
+	if err != nil {
+		return fmt.Errorf("find newest row: %w", err)
+	}
+	recent, err := r.conn.recentSessions(ctx, r.since.Add(-backfillAge), backfillSessions)
+	if err != nil {
+		return err
+	}
+	if r.last, err = r.lastBefore(ctx, newest, recent); err != nil {
+		return fmt.Errorf("find first row: %w", err)
+	}
+	ids, metas, err := r.conn.list(ctx, r.last-overlap, overlap)
+	if err != nil {
+		return err
+	}
+	ids = ids[:len(ids)-countAbove(ids, r.last)]
+	r.remember(ids, metas[:len(ids)])
+	for _, id := range recent {
+		if _, err := r.session(ctx, id, emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastBefore gives the row before the first one of the collector's time: of
+// those in recent sessions, and of the newest ones where sessions are not told.
+func (r *records) lastBefore(ctx context.Context, newest int64, recent []string) (int64, error) {
+	since := r.since.UnixMilli()
+	last := newest
+	first := func(text string, args ...any) error {
+		var n sql.NullInt64
+		err := r.conn.row(ctx, text, args...).scan(&n)
+		if n.Valid {
+			last = min(last, n.Int64-1)
+		}
+		return err
+	}
+	err := first(`SELECT min(id) FROM (SELECT rowid AS id, created_at FROM transcript_events
+		ORDER BY rowid DESC LIMIT ?) WHERE created_at >= ?`, batch, since)
+	for _, id := range recent {
+		if err == nil {
+			err = first(`SELECT min(rowid) FROM transcript_events WHERE session_id = ? AND created_at >= ?`, id, since)
+		}
+	}
+	return last, err
+}
+
+func countAbove(ids []int64, last int64) int {
+	n := 0
+	for _, id := range ids {
+		if id > last {
+			n++
+		}
+	}
+	return n
+}
+
+// remember keeps the newest rows as they are, for the next comparison.
+func (r *records) remember(ids []int64, metas []meta) {
+	clear(r.tail)
+	for i := max(0, len(ids)-overlap); i < len(ids); i++ {
+		r.tail[ids[i]] = metas[i]
+	}
+	if len(ids) > 0 {
+		r.last = ids[len(ids)-1]
+	}
+}
+
+// row reads and emits one row, unless it was reported before. A row that is too
+// big or makes no sense is counted as lost.
+func (r *records) row(ctx context.Context, id int64, m meta, emit func(event.Event)) error {
+	s, err := r.session(ctx, m.session, emit)
+	if err != nil {
+		return err
+	}
+	return r.emitRow(ctx, id, m, s, emit)
+}
+
+func (r *records) emitRow(ctx context.Context, id int64, m meta, s *session, emit func(event.Event)) error {
+	lost := func(cause string) error {
+		emit(event.Event{Time: time.Now(), Source: event.SourceOpenClaw,
+			Body: event.Lost{Of: event.KindToolCall, Count: 1, Cause: fmt.Sprintf("row %d of %s: %s", id, r.path(), cause)}})
+		return nil
+	}
+	if m.bytes > maxRow {
+		return lost(fmt.Sprintf("%d bytes, more than the %d read", m.bytes, maxRow))
+	}
+	body, created, err := r.conn.load(ctx, id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil // deleted meanwhile
+	case errors.Is(err, errUnpack):
+		return lost(err.Error())
+	case err != nil:
+		return fmt.Errorf("load row %d: %w", id, err)
+	}
+	if now := time.Now(); created.After(now.Add(time.Hour)) {
+		created = now // nothing is recorded before it happens
+	}
+	parsed, err := parseRow(body)
+	if err != nil {
+		return lost(err.Error())
+	}
+	key := m.session + "/" + cmp.Or(parsed.id, fmt.Sprintf("#%d.%d", m.seq, created.UnixMilli()))
+	if found, _ := r.seen.ContainsOrAdd(key, struct{}{}); found {
+		return nil
+	}
+	r.emitParsed(parsed, m.session, created, s, emit)
+	return nil
+}
+
+// emitParsed makes events of a row. Of one from before the collector's time
+// only the calls are told, to be learned from.
+func (r *records) emitParsed(parsed row, id string, created time.Time, s *session, emit func(event.Event)) {
+	prompt, backfill := s.see(parsed), created.Before(r.since)
+	send := func(b event.Body) {
+		emit(event.Event{Time: created, Source: event.SourceOpenClaw, Body: b})
+	}
+	_, known := s.wrapped[parsed.parent]
+	known = known && parsed.nested
+	for _, c := range parsed.calls {
+		if known {
+			continue // reported when it was asked for
+		}
+		if c.wrapped && len(s.wrapped) < maxWrapped {
+			s.wrapped[c.ID] = false
+		}
+		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Backfill = r.dir, r.agent, id, s.key, backfill
+		send(c.ToolCall)
+	}
+	if backfill {
+		return
+	}
+	for _, res := range parsed.results {
+		if s.wrapped[res.ID] {
+			continue
+		}
+		if known {
+			res.ID = parsed.parent
+			s.wrapped[res.ID] = true
+		}
+		res.Gateway, res.Agent, res.Session = r.dir, r.agent, id
+		send(res)
+	}
+	if parsed.llm != nil {
+		c := *parsed.llm
+		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Prompt = r.dir, r.agent, id, s.key, clip(prompt, maxText)
+		send(c)
+	}
+}
+
+// session gives what is remembered of a session. One that is new here is
+// announced, and what it did before the collector's time is learned.
+func (r *records) session(ctx context.Context, id string, emit func(event.Event)) (*session, error) {
+	if s, ok := r.sessions.Get(id); ok {
+		return s, nil
+	}
+	start, err := r.conn.readSession(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{key: start.SessionKey, wrapped: map[string]bool{}}
+	r.sessions.Add(id, s)
+	start.Gateway, start.Agent = r.dir, r.agent
+	start.Backfill = !start.StartedAt.IsZero() && start.StartedAt.Before(r.since)
+	at := start.StartedAt
+	if at.IsZero() {
+		at = time.Now()
+	}
+	emit(event.Event{Time: at, Source: event.SourceOpenClaw, Body: start})
+	ids, err := values[int64](ctx, r.conn, `SELECT rowid FROM transcript_events
+		t WHERE session_id = ? AND created_at < ? AND `+r.conn.size()+` <= ? ORDER BY seq DESC LIMIT ?`,
+		id, r.since.UnixMilli(), maxRow, backfillRows)
+	if err != nil {
+		return nil, fmt.Errorf("list old rows: %w", err)
+	}
+	slices.Sort(ids)
+	for _, old := range ids {
+		if err := r.emitRow(ctx, old, meta{session: id}, s, emit); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// agentDirs lists the agents that have a directory of records.
+func agentDirs(state string, uid uint32) []string {
+	if _, err := lstatBelow(state, uid, "agents"); err != nil {
+		return nil
+	}
+	dirs, _ := os.ReadDir(filepath.Join(state, "agents"))
+	var names []string
+	for _, d := range dirs {
+		if d.IsDir() && len(names) < maxAgents {
+			names = append(names, d.Name())
+		}
+	}
+	return names
+}

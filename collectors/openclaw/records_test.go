@@ -1,0 +1,430 @@
+package openclaw
+
+import (
+	"context"
+	"database/sql"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+var update = flag.Bool("update", false, "write what the fixtures give as what they must give")
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv("OPENCLAW_TEST_WRITER"); path != "" {
+		writer(path)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const schema = `
+CREATE TABLE transcript_events (session_id TEXT, seq INTEGER, event_json TEXT, created_at INTEGER, event_zstd BLOB, PRIMARY KEY (session_id, seq)) STRICT;
+CREATE TABLE session_windows (session_id TEXT PRIMARY KEY, session_key TEXT, updated_at INTEGER, created_at INTEGER, channel TEXT, account_id TEXT, chat_type TEXT, primary_conversation_id TEXT, parent_session_key TEXT) STRICT;
+PRAGMA user_version = 23;
+`
+
+// agent lays out a state directory with one agent's database in it and gives
+// both, and the records that follow it.
+func agent(t *testing.T, text string) (db *sql.DB, r *records) {
+	t.Helper()
+	dir := t.TempDir()
+	r = newRecords(dir, "main", uint32(os.Getuid()), time.UnixMilli(1000))
+	if err := os.MkdirAll(r.agentDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+r.path()+"?_pragma=busy_timeout(0)&_pragma=synchronous(0)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.close(); db.Close() })
+	must(t, db, text)
+	return db, r
+}
+
+func must(t *testing.T, db *sql.DB, text string, args ...any) {
+	t.Helper()
+	if _, err := db.Exec(text, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// said reads once and prints what came of it.
+func said(r *records) []string {
+	var out []string
+	r.read(context.Background(), func(e event.Event) { out = append(out, line(e)) })
+	return out
+}
+
+// line prints an event so that a person can compare it.
+func line(e event.Event) string {
+	at := e.Time.UTC().Format("15:04:05.000")
+	switch b := e.Body.(type) {
+	case event.SessionStart:
+		return fmt.Sprintf("%s session %.8s %s via=%s actor=%s channel=%s chat=%s parent=%s backfill=%v",
+			at, b.Session, b.SessionKey, b.CreatedVia, b.Actor, b.Channel, b.ChatType, b.ParentKey, b.Backfill)
+	case event.ToolCall:
+		return fmt.Sprintf("%s call %.8s run=%.8s %s %s command=%q paths=%q url=%s cwd=%s backfill=%v",
+			at, b.Session, b.Run, b.ID, b.Name, b.Command, b.Paths, b.URL, b.Cwd, b.Backfill)
+	case event.ToolResult:
+		code := "-"
+		if b.ExitCode != nil {
+			code = fmt.Sprint(*b.ExitCode)
+		}
+		return fmt.Sprintf("%s result %.8s run=%.8s %s pid=%d running=%v error=%v exit=%s took=%v",
+			at, b.Session, b.Run, b.ID, b.PID, b.Running, b.IsError, code, b.Duration)
+	case event.LLMCall:
+		return fmt.Sprintf("%s llm %.8s run=%.8s %s/%s %s %s in=%d out=%d stop=%s status=%d type=%s error=%q prompt=%.40q response=%.40q",
+			at, b.Session, b.Run, b.Provider, b.Model, b.API, b.ResponseID, b.InputTokens, b.OutputTokens,
+			b.StopReason, b.Status, b.ErrorType, b.Error, b.Prompt, b.Response)
+	case event.Coverage:
+		return fmt.Sprintf("coverage %s %s", b.Fidelity, b.Reason)
+	case event.Lost:
+		return fmt.Sprintf("lost %d %s %s", b.Count, b.Of, b.Cause)
+	}
+	return fmt.Sprintf("%T", e.Body)
+}
+
+// The fixture is what OpenClaw 2026.9.6 wrote in some turns: reads, commands in
+// parallel, in the background and through tool_call, a patch, a sub-agent, a
+// refused key. Its rows are told twice: as they come, and as history.
+func TestARealTranscriptGivesTheseEvents(t *testing.T) {
+	text, err := os.ReadFile("testdata/2026.9.6.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, since := range map[string]time.Time{
+		"live":    time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC),
+		"history": time.Date(2026, 11, 23, 7, 0, 0, 0, time.UTC),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, r := agent(t, string(text)+"PRAGMA user_version = 23;")
+			r.since = since
+			got := strings.Join(said(r), "\n") + "\n"
+			file := filepath.Join("testdata", "2026.9.6."+name+".want")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func execRow(id, command string) string {
+	return fmt.Sprintf(`{"type":"message","id":"row-%s","message":{"role":"assistant","stopReason":"toolUse","content":[{"type":"toolCall","id":%q,"name":"exec","arguments":{"command":%q}}]}}`, id, id, command)
+}
+
+func insert(t *testing.T, db *sql.DB, session string, seq int, body string) {
+	t.Helper()
+	must(t, db, `INSERT INTO transcript_events (session_id, seq, event_json, created_at) VALUES (?, ?, ?, ?)`, session, seq, body, 2000+seq)
+}
+
+// calls reads once and gives the IDs of the calls that came.
+func calls(r *records) []string {
+	var ids []string
+	r.read(context.Background(), func(e event.Event) {
+		if c, ok := e.Body.(event.ToolCall); ok {
+			ids = append(ids, c.ID)
+		}
+	})
+	return ids
+}
+
+func TestRowsAreReportedOnceAndInOrder(t *testing.T) {
+	db, r := agent(t, schema)
+	insert(t, db, "s", 0, execRow("a", "x"))
+	if got := calls(r); !slices.Equal(got, []string{"a"}) {
+		t.Fatalf("first: %v", got)
+	}
+	if got := calls(r); got != nil {
+		t.Fatalf("again: %v", got)
+	}
+	for i := range 3 * (batch + overlap) {
+		insert(t, db, "s", 1+i, execRow(fmt.Sprint(i), "x"))
+	}
+	got := calls(r)
+	if len(got) != 3*(batch+overlap) || got[0] != "0" || got[len(got)-1] != fmt.Sprint(len(got)-1) {
+		t.Fatalf("%d calls, %v … %v", len(got), got[:1], got[len(got)-1:])
+	}
+}
+
+func TestARewrittenEndingIsReadThoughItsRowNumbersAreUsedAgain(t *testing.T) {
+	db, r := agent(t, schema)
+	for i, id := range []string{"a", "b", "c", "d"} {
+		insert(t, db, "s", i, execRow(id, "x"))
+	}
+	calls(r)
+	must(t, db, `DELETE FROM transcript_events WHERE seq >= 2`)
+	insert(t, db, "s", 2, execRow("c", "x")) // kept
+	insert(t, db, "s", 3, execRow("new", "longer"))
+	if got := calls(r); !slices.Equal(got, []string{"new"}) {
+		t.Errorf("after a rewrite: %v", got)
+	}
+	must(t, db, `DELETE FROM transcript_events`)
+	if got := calls(r); got != nil {
+		t.Errorf("after all rows went: %v", got)
+	}
+	insert(t, db, "t", 0, execRow("later", "x"))
+	if got := calls(r); !slices.Equal(got, []string{"later"}) {
+		t.Errorf("after starting again: %v", got)
+	}
+}
+
+func TestABadRowIsCountedAndTheNextOneRead(t *testing.T) {
+	db, r := agent(t, schema)
+	insert(t, db, "s", 0, `{"type":"message","message":{"role":`)
+	must(t, db, `INSERT INTO transcript_events VALUES ('s', 1, NULL, 2001, X'28b52ffd00')`)
+	must(t, db, `INSERT INTO transcript_events VALUES ('s', 2, NULL, 2002, zeroblob(?))`, maxRow+1)
+	insert(t, db, "s", 3, execRow("good", "x"))
+	var lost, good int
+	for _, l := range said(r) {
+		if strings.HasPrefix(l, "lost 1 tool.call row") {
+			lost++
+		}
+		if strings.Contains(l, " good ") {
+			good++
+		}
+	}
+	if lost != 3 || good != 1 {
+		t.Errorf("%d rows lost, %d calls read", lost, good)
+	}
+}
+
+func TestWhatCannotBeReadIsSaidOnceAndTriedAgain(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"view":           {`CREATE TABLE x (a); CREATE VIEW transcript_events AS SELECT a AS session_id, a AS seq, a AS event_json, a AS created_at FROM x`, "no column transcript_events.session_id"},
+		"missing column": {`CREATE TABLE transcript_events (session_id, seq, event_json)`, "no column transcript_events.created_at"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, r := agent(t, test.text)
+			var got []string
+			for range patience + 2 {
+				got = append(got, said(r)...)
+				r.retry = time.Time{}
+			}
+			if len(got) != 1 || !strings.HasPrefix(got[0], "coverage none") || !strings.Contains(got[0], test.want) {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+	t.Run("no database", func(t *testing.T) {
+		db, r := agent(t, "")
+		db.Close()
+		if err := os.WriteFile(r.path(), []byte(strings.Repeat("noise ", 100)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for range patience {
+			got = append(got, said(r)...)
+		}
+		if len(got) != 1 || !strings.Contains(got[0], "no SQLite database") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestAnotherSchemaIsReadAsFarAsItGoes(t *testing.T) {
+	db, r := agent(t, `CREATE TABLE transcript_events (session_id, seq, event_json, created_at); PRAGMA user_version = 31`)
+	insert(t, db, "s", 0, execRow("a", "x"))
+	got := said(r)
+	if len(got) != 4 || !strings.Contains(got[1], "call s run= a exec") || !strings.HasPrefix(got[3], "coverage sampled") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestHistoryOfASessionComesWhenItWakes(t *testing.T) {
+	db, r := agent(t, schema)
+	must(t, db, `INSERT INTO session_windows (session_id, session_key, updated_at, created_at) VALUES ('old', 'agent:main:old', 1, 1)`)
+	r.since = time.UnixMilli(0).Add(10 * backfillAge)
+	at := func(seq int, id string, when time.Time) {
+		must(t, db, `INSERT INTO transcript_events (session_id, seq, event_json, created_at) VALUES ('old', ?, ?, ?)`, seq, execRow(id, "x"), when.UnixMilli())
+	}
+	at(0, "before", time.UnixMilli(500))
+	if got := calls(r); got != nil {
+		t.Fatalf("a session not touched for days gave %v", got)
+	}
+	at(1, "after", r.since.Add(time.Second))
+	if got := calls(r); !slices.Equal(got, []string{"before", "after"}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestALinkOrAStrangersFileIsNotRead(t *testing.T) {
+	db, r := agent(t, schema)
+	insert(t, db, "s", 0, execRow("a", "x"))
+	elsewhere := newRecords(t.TempDir(), "main", r.uid, r.since)
+	if err := os.MkdirAll(filepath.Join(elsewhere.dir, "agents", "main"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(r.agentDir(), elsewhere.agentDir()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := elsewhere.look(); err == nil || !strings.Contains(err.Error(), "want a plain file or directory") {
+		t.Errorf("link: %v", err)
+	}
+	if os.Getuid() != 0 {
+		skipOrFail(t, "giving a file to another user needs root")
+	}
+	if err := os.Lchown(r.path(), 4242, 4242); err != nil {
+		t.Fatal(err)
+	}
+	r.uid = 4343
+	if _, _, err := r.look(); err == nil || !strings.Contains(err.Error(), stranger.Error()) {
+		t.Errorf("stranger: %v", err)
+	}
+}
+
+func skipOrFail(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
+// writer is a gateway's writer, in a process of its own as SQLite's locks ask
+// for: it commits row after row until its input ends, and says how many, and
+// how often it was told to wait. Killed, it leaves its files as a crash does.
+func writer(path string) {
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(0)&_pragma=synchronous(0)&_pragma=wal_autocheckpoint(20)")
+	if err != nil {
+		panic(err)
+	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec(schema); err != nil {
+		panic(err)
+	}
+	end := make(chan struct{})
+	go func() { io.Copy(io.Discard, os.Stdin); close(end) }()
+	refused := 0
+	for n := 0; ; {
+		select {
+		case <-end:
+			db.Close()
+			fmt.Println("written", n, "refused", refused)
+			return
+		default:
+		}
+		_, err := db.Exec(`INSERT INTO transcript_events (session_id, seq, event_json, created_at) VALUES ('s', ?, ?, 5000)`, n, execRow(fmt.Sprint(n), "x"))
+		if err != nil {
+			refused++
+			continue
+		}
+		if n++; n == 1 {
+			fmt.Println("ready")
+		}
+	}
+}
+
+// startWriter gives the writer once it has committed its first row.
+func startWriter(t *testing.T, path string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout io.Reader) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "OPENCLAW_TEST_WRITER="+path)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err = cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	if _, err := fmt.Fscanln(stdout, new(string)); err != nil {
+		t.Fatalf("writer: %v", err)
+	}
+	return cmd, stdin, stdout
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+func TestAWriterIsNeverRefusedAndNoFileIsMade(t *testing.T) {
+	_, r := agent(t, "")
+	os.Remove(r.path())
+	_, stdin, stdout := startWriter(t, r.path())
+	seen := 0
+	for reads := 0; seen < 500; reads++ {
+		if reads%7 == 0 {
+			r.close() // opening is part of it
+		}
+		seen += len(calls(r))
+	}
+	if r.coverage.Fidelity != "complete" {
+		t.Errorf("coverage %+v", r.coverage)
+	}
+	r.close()
+	stdin.Close()
+	var written, refused int
+	if _, err := fmt.Fscanf(stdout, "written %d refused %d\n", &written, &refused); err != nil {
+		t.Fatal(err)
+	}
+	if refused != 0 {
+		t.Errorf("%d of %d commits were refused", refused, written)
+	}
+	if got := names(t, r.agentDir()); !slices.Equal(got, []string{databaseName}) {
+		t.Fatalf("after the writer's end: %v", got)
+	}
+	seen += len(calls(r))
+	if seen != written {
+		t.Errorf("%d calls seen, %d written", seen, written)
+	}
+	if got := names(t, r.agentDir()); !slices.Equal(got, []string{databaseName}) {
+		t.Errorf("reading a closed database made files: %v", got)
+	}
+}
+
+func TestACrashedGatewaysRowsAreReadAndItsFilesLeftAlone(t *testing.T) {
+	_, r := agent(t, "")
+	os.Remove(r.path())
+	cmd, _, _ := startWriter(t, r.path())
+	cmd.Process.Kill()
+	cmd.Wait()
+	before := names(t, r.agentDir())
+	_, stamps, err := r.look()
+	if err != nil || stamps[1].size == 0 {
+		t.Fatalf("no -wal to read: %+v, %v", stamps, err)
+	}
+	if got := calls(r); len(got) == 0 || got[0] != "0" {
+		t.Errorf("%d calls; coverage %+v", len(got), r.coverage)
+	}
+	r.close()
+	_, after, err := r.look()
+	if err != nil || after != stamps || !slices.Equal(before, names(t, r.agentDir())) {
+		t.Errorf("files changed: %v %+v to %v %+v", before, stamps, names(t, r.agentDir()), after)
+	}
+}

@@ -1,0 +1,199 @@
+// Package policy is the operator's intent, typed: which endpoints skills may
+// reach, which directories hold what, which skills are vetted, how much one
+// run may move, which environment variables are secrets.
+//
+// A policy is a YAML file over the default that is built in (default.yaml,
+// which is also its documentation). What a file does not mention keeps its
+// default; a list given replaces the default's list, and
+//
+//	approved:
+//	  extend: [...]
+//
+// adds to it. All mistakes of a file are reported at once, each with its place.
+//
+// A Policy is text about variables; a View is the policy of one gateway on one
+// host, with the variables bound, compiled, and never changed again. Asking a
+// View costs about a microsecond and never touches the host.
+//
+// What it does not see: paths are judged as they are given, so the caller gives
+// the path of the opened object and directories without symbolic links. A hard
+// link to a restricted file under another name is judged by that name. A host
+// name is a claim by whoever learned it. Names of skills are chosen by their
+// authors; a grant to a name is as good as the vetting of what is installed.
+package policy
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/policy/yamlfile"
+)
+
+// A Policy is a policy file, checked.
+type Policy struct {
+	Version     int         `yaml:"version"`
+	Endpoints   Endpoints   `yaml:"endpoints"`
+	Directories Directories `yaml:"directories"`
+	Skills      Skills      `yaml:"skills"`
+	Limits      Limits      `yaml:"limits"`
+	Environment Environment `yaml:"environment"`
+	LLM         LLM         `yaml:"llm"`
+}
+
+// Endpoints says where connections may go.
+type Endpoints struct {
+	Approved  yamlfile.List[Endpoint] `yaml:"approved"`
+	Resolvers bool                    `yaml:"resolvers"` // the host's name servers, port 53
+	Providers bool                    `yaml:"providers"` // the model providers configured in the gateway
+}
+
+// An Endpoint is a destination, by name or by address: one of Host and CIDR.
+type Endpoint struct {
+	Host    HostName `yaml:"host"`
+	CIDR    CIDR     `yaml:"cidr"`
+	Ports   []uint16 `yaml:"ports"`  // none: any
+	Skills  []string `yaml:"skills"` // none: all
+	Comment string   `yaml:"comment"`
+}
+
+// Directories sorts paths into tiers.
+type Directories struct {
+	Public     yamlfile.List[Directory] `yaml:"public"`
+	Internal   yamlfile.List[Directory] `yaml:"internal"`
+	Restricted yamlfile.List[Directory] `yaml:"restricted"`
+}
+
+// A Directory is a set of paths in one tier, each with all that is below it.
+type Directory struct {
+	Paths   []Pattern `yaml:"paths"`
+	Access  Access    `yaml:"access"`
+	Skills  []string  `yaml:"skills"` // none: all
+	Comment string    `yaml:"comment"`
+}
+
+// Skills says which skills were vetted.
+type Skills struct {
+	Approved yamlfile.List[ApprovedSkill] `yaml:"approved"`
+}
+
+// An ApprovedSkill is one vetted skill. Version is compared as text; a range is
+// kept and matches nothing yet.
+type ApprovedSkill struct {
+	Name    string `yaml:"name"`
+	Version string `yaml:"version"`
+	SHA256  Digest `yaml:"sha256"`
+	Comment string `yaml:"comment"`
+}
+
+// Limits bounds what one skill execution may do.
+type Limits struct {
+	BytesPerRun Size `yaml:"bytes_per_run"` // sent or received; 0: no limit
+}
+
+// Environment says which variables are secrets, and who may read them.
+type Environment struct {
+	SecretNames yamlfile.List[NamePart] `yaml:"secret_names"`
+	Approved    yamlfile.List[EnvGrant] `yaml:"approved"`
+}
+
+// An EnvGrant allows skills to read variables, by exact name.
+type EnvGrant struct {
+	Names   []string `yaml:"names"`
+	Skills  []string `yaml:"skills"` // none: all
+	Comment string   `yaml:"comment"`
+}
+
+// LLM says how much of a conversation is kept.
+type LLM struct {
+	Content Content `yaml:"content"`
+}
+
+//go:embed default.yaml
+var defaultYAML []byte
+
+// Default gives a fresh copy of the built-in policy.
+func Default() *Policy {
+	p := new(Policy)
+	if err := yamlfile.Decode("default.yaml", defaultYAML, p); err != nil {
+		panic(err) // the file is part of the program, and tested
+	}
+	return p
+}
+
+// DefaultYAML is the built-in policy as text, to start a file of one's own from.
+func DefaultYAML() []byte { return slices.Clone(defaultYAML) }
+
+// Load reads a policy file over the default. The error joins one
+// *yamlfile.Error a mistake; the policy is nil then.
+func Load(name string, data []byte) (*Policy, error) {
+	p := Default()
+	if err := yamlfile.Decode(name, data, p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Validate is called by yamlfile.
+func (p *Policy) Validate() error {
+	if p.Version != 1 {
+		return fmt.Errorf("version %d, this program reads 1", p.Version)
+	}
+	return nil
+}
+
+// UnmarshalText reads the short form of an endpoint: a host, or a network.
+func (e *Endpoint) UnmarshalText(text []byte) error {
+	if strings.ContainsRune(string(text), '/') {
+		return e.CIDR.UnmarshalText(text)
+	}
+	return e.Host.UnmarshalText(text)
+}
+
+// Validate is called by yamlfile.
+func (e *Endpoint) Validate() error {
+	if (e.Host == "") == !e.CIDR.IsValid() {
+		return errors.New("an endpoint has a host or a cidr")
+	}
+	return nil
+}
+
+// UnmarshalText reads the short form of a directory: one path, for all skills,
+// to read and to write.
+func (d *Directory) UnmarshalText(text []byte) error {
+	d.Paths = make([]Pattern, 1)
+	return d.Paths[0].UnmarshalText(text)
+}
+
+// Validate is called by yamlfile.
+func (d *Directory) Validate() error {
+	if len(d.Paths) == 0 {
+		return errors.New("paths is missing")
+	}
+	return nil
+}
+
+// Validate is called by yamlfile.
+func (s *ApprovedSkill) Validate() error {
+	if s.Name == "" {
+		return errors.New("name is missing")
+	}
+	return nil
+}
+
+// Validate is called by yamlfile.
+func (g *EnvGrant) Validate() error {
+	if len(g.Names) == 0 {
+		return errors.New("names is missing")
+	}
+	return nil
+}
+
+// approves reports whether the entry stands for the skill as it is.
+func (s ApprovedSkill) approves(id event.SkillID) bool {
+	return s.Name == id.Name && (s.Version == "" || s.Version == id.Version) &&
+		(s.SHA256 == "" || string(s.SHA256) == id.SHA256)
+}

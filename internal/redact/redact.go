@@ -1,0 +1,191 @@
+// Package redact takes secrets out of text before it is stored or leaves the
+// process, and makes hostile text safe to print.
+//
+// A secret becomes [redacted:<type>:<digest>]: the type says what it was taken
+// for, the digest is the first 8 hexadecimal digits of an HMAC-SHA256 under
+// the redactor's salt. Two places with the same secret show the same digest on
+// one host, and without the salt nobody can try guesses against it.
+//
+// What is recognised: keys and tokens that have a shape (shapes.go), user
+// information and secret parameters in URLs, authorization headers, values of
+// names that say they are secret (NAME=value, "name": "value", --name value),
+// and curl's -u user:password.
+//
+// What it does not see: a password that stands alone without a name or a
+// shape, secrets in an encoding (base64 of a whole file), and short options of
+// programs it does not know (mysql -pSECRET).
+//
+// It costs about a microsecond for a short command line without anything that
+// looks like a secret, and time in proportion to the text otherwise.
+package redact
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"strings"
+)
+
+const marker = `\[redacted:[a-z-]+:[0-9a-f]{8}\]`
+
+// redacted is a secret that was taken out already, as a whole value.
+var redacted = regexp.MustCompile(`^` + marker + `$`)
+
+// A Redactor replaces secrets by salted digests. It may be used by several
+// goroutines.
+type Redactor struct{ salt []byte }
+
+// New makes a redactor. The salt should be random, kept for the life of the
+// host's records, and never shipped.
+func New(salt []byte) *Redactor { return &Redactor{append([]byte(nil), salt...)} }
+
+// String replaces every secret in s. Text without secrets comes back as it is.
+func (r *Redactor) String(s string) string {
+	lower := strings.ToLower(s) // for hints only; it may differ from s in length
+	pairs := pairsOf(lower)
+	for i := range shapes {
+		if shapes[i].possible(s, lower, pairs) {
+			s = r.replace(s, &shapes[i])
+		}
+	}
+	if hinted(lower, pairs, nameHints) {
+		s = r.named(r.named(s, assignment, secretAssignment), flag, secretFlagValue)
+	}
+	return s
+}
+
+// Args redacts a command line, also where a flag and its secret are two
+// arguments. The result is a new slice.
+func (r *Redactor) Args(args []string) []string {
+	out := make([]string, len(args))
+	curl := len(args) > 0 && strings.HasSuffix(args[0], "curl")
+	for i, a := range args {
+		switch {
+		case i > 0 && isFlag(args[i-1]) && secretFlagValue(args[i-1], "", a, false):
+			out[i] = r.mark("value", a)
+		case i > 0 && curl && (args[i-1] == "-u" || args[i-1] == "--user" || args[i-1] == "-U" || args[i-1] == "--proxy-user"):
+			user, password, found := strings.Cut(a, ":")
+			if out[i] = r.String(a); found && isValue(password, false) {
+				out[i] = user + ":" + r.mark("password", password)
+			}
+		default:
+			out[i] = r.String(a)
+		}
+	}
+	return out
+}
+
+// Digest gives what stands for s where even its redacted text is not kept.
+func (r *Redactor) Digest(s string) string {
+	h := hmac.New(sha256.New, r.salt)
+	h.Write([]byte(s))
+	return hex.EncodeToString(h.Sum(nil)[:4])
+}
+
+func (r *Redactor) mark(kind, secret string) string {
+	return "[redacted:" + kind + ":" + r.Digest(secret) + "]"
+}
+
+// A shape is one way to recognise a secret.
+type shape struct {
+	kind  string
+	hints []string // in lower case; one of them is in every text that matches,
+	and   string   // and so is this,
+	run   int      // and so are that many characters of a token in a row
+	re    *regexp.Regexp
+	group int // of the secret in re; 0: all of it
+	// accept decides on a match that the expression alone cannot; nil: yes.
+	// m are the groups.
+	accept func(m []string) bool
+}
+
+// possible is a cheap look before the expression.
+func (sh *shape) possible(s, lower string, pairs *pairSet) bool {
+	return hinted(lower, pairs, sh.hints) && strings.Contains(s, sh.and) && (sh.run == 0 || hasRun(s, sh.run))
+}
+
+// hasRun reports whether n characters of which tokens are made follow one
+// another.
+func hasRun(s string, n int) bool {
+	run := 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-', c == '.':
+			if run++; run >= n {
+				return true
+			}
+		default:
+			run = 0
+		}
+	}
+	return false
+}
+
+func hinted(lower string, pairs *pairSet, hints []string) bool {
+	for _, h := range hints {
+		if pairs.all(h) && strings.Contains(lower, h) {
+			return true
+		}
+	}
+	return false
+}
+
+// A pairSet is the pairs of neighbouring bytes in a text, hashed to 12 bits: one
+// pass over the text spares nearly all of the searches for hints.
+type pairSet [1 << 6]uint64
+
+func pairsOf(s string) *pairSet {
+	var set pairSet
+	for i := 1; i < len(s); i++ {
+		p := pair(s[i-1], s[i])
+		set[p>>6] |= 1 << (p & 63)
+	}
+	return &set
+}
+
+func pair(a, b byte) uint16 { return (uint16(a)*131 + uint16(b)*7) & (1<<12 - 1) }
+
+// all reports whether every pair of s is in the set.
+func (set *pairSet) all(s string) bool {
+	for i := 1; i < len(s); i++ {
+		p := pair(s[i-1], s[i])
+		if set[p>>6]&(1<<(p&63)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *Redactor) replace(s string, sh *shape) string {
+	found := sh.re.FindAllStringSubmatchIndex(s, -1)
+	if found == nil {
+		return s
+	}
+	var out strings.Builder
+	end := 0
+	for _, at := range found {
+		from, to := at[2*sh.group], at[2*sh.group+1]
+		if from < 0 || from == to {
+			continue
+		}
+		if sh.accept != nil && !sh.accept(groups(s, at)) {
+			continue
+		}
+		out.WriteString(s[end:from])
+		out.WriteString(r.mark(sh.kind, s[from:to]))
+		end = to
+	}
+	out.WriteString(s[end:])
+	return out.String()
+}
+
+func groups(s string, at []int) []string {
+	m := make([]string, len(at)/2)
+	for i := range m {
+		if at[2*i] >= 0 {
+			m[i] = s[at[2*i]:at[2*i+1]]
+		}
+	}
+	return m
+}

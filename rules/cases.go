@@ -1,0 +1,169 @@
+package rules
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/policy"
+	"github.com/clawwatch/clawwatch/internal/policy/yamlfile"
+)
+
+// A Result is one case of a test file.
+type Result struct {
+	Rule, Case string
+	Err        error // nil: the rule did as the case says
+}
+
+// A testFile tests one rule. The records are written as `clawwatch events
+// --json` prints them; each case's event is laid over given. They happen at a
+// gateway of made-up user dev:
+//
+//	home       /home/dev
+//	state      /home/dev/.openclaw
+//	workspace  /home/dev/.openclaw/workspace
+//	skills     /home/dev/.openclaw/workspace/skills, /home/dev/.openclaw/skills
+//	providers  llm.example:443
+//	resolvers  127.0.0.53
+type testFile struct {
+	Rule   string       `yaml:"rule"`
+	Policy string       `yaml:"policy"` // a policy file, over the default
+	Given  yamlfile.Raw `yaml:"given"`
+	Cases  []testCase   `yaml:"cases"`
+}
+
+type testCase struct {
+	Name  string       `yaml:"name"`
+	Event yamlfile.Raw `yaml:"event"`
+	Run   testRun      `yaml:"run"`
+	Fires string       `yaml:"fires"` // with this message
+	Quiet bool         `yaml:"quiet"` // or not at all
+}
+
+// testRun is the run's totals at the event, and before it.
+type testRun struct {
+	Sent             policy.Size `yaml:"sent"`
+	Received         policy.Size `yaml:"received"`
+	PreviousSent     policy.Size `yaml:"previous_sent"`
+	PreviousReceived policy.Size `yaml:"previous_received"`
+}
+
+// Validate is called by yamlfile.
+func (f *testFile) Validate() error {
+	if f.Rule == "" || len(f.Cases) == 0 {
+		return errors.New("a test needs rule and cases")
+	}
+	return nil
+}
+
+// Validate is called by yamlfile.
+func (c *testCase) Validate() error {
+	if c.Name == "" || (c.Fires == "") != c.Quiet {
+		return errors.New("a case needs a name, and either fires: with the message or quiet: true")
+	}
+	return nil
+}
+
+// Test runs the cases of one test file against the set. The error says that
+// the file cannot be read; what a case found is in its Result. It evaluates, so
+// it must not run at the same time as Eval.
+func (s *Set) Test(f Source) ([]Result, error) {
+	var test testFile
+	if err := yamlfile.Decode(f.Name, f.Data, &test); err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(s.rules, func(r *rule) bool { return string(r.Name) == test.Rule }) {
+		return nil, fmt.Errorf("%s: there is no rule %s", f.Name, test.Rule)
+	}
+	p, err := policy.Load(f.Name+"#policy", []byte(test.Policy))
+	if err != nil {
+		return nil, err
+	}
+	view := p.For(testGateway())
+	results := make([]Result, len(test.Cases))
+	for i, c := range test.Cases {
+		results[i] = Result{test.Rule, c.Name, s.try(test, c, view)}
+	}
+	return results, nil
+}
+
+func (s *Set) try(test testFile, c testCase, view *policy.View) error {
+	record, err := recordOf(overlay(test.Given.Value, c.Event.Value))
+	if err != nil {
+		return err
+	}
+	got, fired := "", false
+	for _, f := range s.Eval(Input{Record: record, View: view, Run: Run{
+		BytesSent: uint64(c.Run.Sent), BytesReceived: uint64(c.Run.Received),
+		PreviousBytesSent: uint64(c.Run.PreviousSent), PreviousBytesReceived: uint64(c.Run.PreviousReceived),
+	}}) {
+		if f.Rule.Name == test.Rule {
+			got, fired = f.Message, true
+		}
+	}
+	switch {
+	case fired && c.Quiet:
+		return fmt.Errorf("fires: %s", got)
+	case !fired && !c.Quiet:
+		return errors.New("does not fire")
+	case got != c.Fires:
+		return fmt.Errorf("says %q, want %q", got, c.Fires)
+	}
+	return nil
+}
+
+// recordOf is strict: a misspelt field would make a test that tests nothing.
+func recordOf(value any) (*event.Record, error) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("encode event: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	r := new(event.Record)
+	if err := d.Decode(r); err != nil {
+		return nil, fmt.Errorf("read event: %w", err)
+	}
+	if !slices.Contains(kinds, r.Kind) {
+		return nil, fmt.Errorf("read event: unknown kind %q", r.Kind)
+	}
+	return r, nil
+}
+
+// overlay lays mappings over mappings, key by key. null takes a key away.
+func overlay(under, over any) any {
+	u, ok1 := under.(map[string]any)
+	o, ok2 := over.(map[string]any)
+	if !ok1 || !ok2 {
+		if over == nil {
+			return under
+		}
+		return over
+	}
+	out := make(map[string]any, len(u)+len(o))
+	for k, v := range u {
+		out[k] = v
+	}
+	for k, v := range o {
+		if v == nil {
+			delete(out, k)
+			continue
+		}
+		out[k] = overlay(out[k], v)
+	}
+	return out
+}
+
+func testGateway() (event.GatewayFound, policy.Host) {
+	const state = "/home/dev/.openclaw"
+	return event.GatewayFound{
+		ID: state, Role: event.RoleGateway, StateDir: state, Home: "/home/dev",
+		Workspaces: []string{state + "/workspace"},
+		SkillRoots: []string{state + "/workspace/skills", state + "/skills"},
+		Providers:  []string{"llm.example:443"},
+	}, policy.Host{Resolvers: []netip.Addr{netip.MustParseAddr("127.0.0.53")}}
+}

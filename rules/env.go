@@ -1,0 +1,355 @@
+package rules
+
+import (
+	"math"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/policy"
+)
+
+// Env is what a condition sees: values only. What is not known is "", 0, false
+// or an empty list.
+type Env struct {
+	Kind    string  `expr:"kind"`    // network.connect, file.open, …
+	Acting  bool    `expr:"acting"`  // done for a tool call or a skill, not by OpenClaw for itself
+	Process Process `expr:"process"` // who did it
+	File    File    `expr:"file"`    // file.*; env.read of a file
+	Network Network `expr:"network"` // network.*
+	Env     EnvRead `expr:"env"`     // env.read
+	Skill   Skill   `expr:"skill"`   // for whom it was done
+	Change  Change  `expr:"change"`  // skill.*: the skill that came, changed or went
+	Session Session `expr:"session"`
+	Tool    Tool    `expr:"tool"`
+	LLM     LLM     `expr:"llm"` // llm.call
+	Run     RunEnv  `expr:"run"`
+	Limits  Limits  `expr:"limits"`
+}
+
+// Process is the process that acted.
+type Process struct {
+	PID         int      `expr:"pid"`
+	Executable  string   `expr:"executable"`   // path
+	Name        string   `expr:"name"`         // last component of the path
+	Args        []string `expr:"args"`         // at most 256
+	CommandLine string   `expr:"command_line"` // args joined by blanks, at most 16 KiB
+	Cwd         string   `expr:"cwd"`
+	Role        string   `expr:"role"`      // gateway, helper, tool, cli
+	User        string   `expr:"user"`      // name, or number where there is none
+	Ancestors   []string `expr:"ancestors"` // names of their executables, parent first
+}
+
+// File is what was done to a file.
+type File struct {
+	Path      string `expr:"path"`
+	OldPath   string `expr:"old_path"` // rename
+	Name      string `expr:"name"`     // last component of the path
+	Operation string `expr:"operation"`
+	Directory bool   `expr:"directory"`
+	Tier      string `expr:"tier"` // public, internal, restricted, outside; of a rename: the worse of the two names
+}
+
+// Network is one connection.
+type Network struct {
+	Transport     string `expr:"transport"` // tcp, udp
+	Direction     string `expr:"direction"` // outbound, inbound
+	PeerAddress   string `expr:"peer_address"`
+	PeerPort      int    `expr:"peer_port"`
+	Host          string `expr:"host"`
+	BytesSent     int    `expr:"bytes_sent"`
+	BytesReceived int    `expr:"bytes_received"`
+	Errno         int    `expr:"errno"`
+	Loopback      bool   `expr:"loopback"`
+	Approved      bool   `expr:"approved"` // by the policy, for this skill
+}
+
+// EnvRead is an access to environment variables.
+type EnvRead struct {
+	Method     string   `expr:"method"` // exec, proc_environ, dump, dotenv
+	Names      []string `expr:"names"`
+	Referenced []string `expr:"referenced"` // of names: those the skill's own files mention
+	Unapproved []string `expr:"unapproved"` // of names (method exec: of referenced): those the policy does not approve
+	Approved   bool     `expr:"approved"`   // the names are known, and all approved
+}
+
+// Skill is the skill that the fact was done for.
+type Skill struct {
+	Known      bool     `expr:"known"`
+	Name       string   `expr:"name"`
+	Version    string   `expr:"version"`
+	Confidence string   `expr:"confidence"` // certain, strong, weak, ambiguous, none
+	Candidates []string `expr:"candidates"` // names, when ambiguous
+	Approved   bool     `expr:"approved"`   // vetted, says the policy
+}
+
+// Change is a skill that came, changed or went.
+type Change struct {
+	Name      string `expr:"name"`
+	Version   string `expr:"version"`
+	SHA256    string `expr:"sha256"`
+	Previous  string `expr:"previous_sha256"`
+	Root      string `expr:"root"`
+	Installer string `expr:"installer"`
+	Approved  bool   `expr:"approved"`
+}
+
+// Session is who talks to the agent, from where.
+type Session struct {
+	ID      string `expr:"id"`
+	Key     string `expr:"key"`
+	Channel string `expr:"channel"`
+}
+
+// Tool is the tool call that the fact belongs to.
+type Tool struct {
+	ID      string `expr:"id"`
+	Name    string `expr:"name"`
+	Command string `expr:"command"`
+}
+
+// LLM is one call of a model.
+type LLM struct {
+	Provider  string `expr:"provider"`
+	Model     string `expr:"model"`
+	Status    int    `expr:"status"`
+	ErrorType string `expr:"error_type"`
+}
+
+// RunEnv is the skill execution so far, this event included. The previous
+// totals leave it out, so that a threshold is crossed at one event only.
+type RunEnv struct {
+	BytesSent             int `expr:"bytes_sent"`
+	BytesReceived         int `expr:"bytes_received"`
+	PreviousBytesSent     int `expr:"previous_bytes_sent"`
+	PreviousBytesReceived int `expr:"previous_bytes_received"`
+}
+
+// Limits are the policy's. A limit of 0 in the policy is the largest number
+// here: none is crossed.
+type Limits struct {
+	BytesPerRun int `expr:"bytes_per_run"`
+}
+
+// Bounds of what a condition may have to look through.
+const (
+	maxArgs        = 256
+	maxCommandLine = 16 << 10
+)
+
+// fill makes e the environment of a record. The lists of the last one are used
+// again. commandLine: some condition asks for it.
+func (e *Env) fill(in Input, commandLine bool) {
+	args, ancestors, unapproved := e.Process.Args[:0], e.Process.Ancestors[:0], e.Env.Unapproved[:0]
+	candidates := e.Skill.Candidates[:0]
+	*e = Env{Kind: string(in.Record.Kind)}
+	e.Process.Args, e.Process.Ancestors, e.Env.Unapproved, e.Skill.Candidates = args, ancestors, unapproved, candidates
+	r := in.Record
+	e.process(r.Process, commandLine)
+	e.attribution(in)
+	e.Acting = acting(r)
+	e.Run = RunEnv{clamp(in.Run.BytesSent), clamp(in.Run.BytesReceived), clamp(in.Run.PreviousBytesSent), clamp(in.Run.PreviousBytesReceived)}
+	if e.Limits.BytesPerRun = int(in.View.Limits().BytesPerRun); e.Limits.BytesPerRun == 0 {
+		e.Limits.BytesPerRun = math.MaxInt
+	}
+	if r.File != nil {
+		e.file(r, in.View)
+	}
+	if r.Network != nil {
+		e.network(r, in.View)
+	}
+	if r.Env != nil {
+		e.environment(r, in.View)
+	}
+	if r.LLM != nil {
+		e.LLM = LLM{r.LLM.Provider, r.LLM.Model, r.LLM.StatusCode, r.LLM.ErrorType}
+	}
+	if c := r.Skill; c != nil {
+		e.Change = Change{c.ID.Name, c.ID.Version, c.ID.SHA256, c.Previous, c.ID.Root, c.Installer, in.View.SkillApproved(c.ID)}
+	}
+}
+
+func (e *Env) process(p *event.Process, commandLine bool) {
+	if p == nil {
+		return
+	}
+	e.Process.PID, e.Process.Cwd, e.Process.Role = int(p.PID), p.Cwd, string(p.Role)
+	if p.Executable != nil {
+		e.Process.Executable, e.Process.Name = p.Executable.Path, base(p.Executable.Path)
+	}
+	if p.User != nil {
+		if e.Process.User = p.User.Name; e.Process.User == "" {
+			e.Process.User = strconv.FormatUint(uint64(p.User.ID), 10)
+		}
+	}
+	e.Process.Args = append(e.Process.Args, p.CommandArgs[:min(len(p.CommandArgs), maxArgs)]...)
+	if commandLine {
+		line := strings.Join(p.CommandArgs, " ")
+		e.Process.CommandLine = line[:min(len(line), maxCommandLine)]
+	}
+	for _, a := range p.Ancestors {
+		e.Process.Ancestors = append(e.Process.Ancestors, base(a.Executable))
+	}
+}
+
+func (e *Env) attribution(in Input) {
+	session, tool := in.Session, in.Tool
+	if in.Record.Session != nil {
+		session = in.Record.Session
+	}
+	if in.Record.Tool != nil {
+		tool = in.Record.Tool
+	}
+	if session != nil {
+		e.Session = Session{Key: session.Key, Channel: session.Channel}
+	}
+	if tool != nil {
+		e.Tool = Tool{tool.CallID, tool.Name, tool.Command}
+	}
+	a := in.Record.Attribution
+	if a == nil {
+		return
+	}
+	e.Session.ID = a.Session
+	if e.Session.Key == "" {
+		e.Session.Key = a.SessionKey
+	}
+	if e.Tool.ID == "" {
+		e.Tool.ID = a.ToolCall
+	}
+	e.Skill.Confidence = string(a.Confidence)
+	if s := a.Skill; s != nil {
+		e.Skill.Known, e.Skill.Name, e.Skill.Version, e.Skill.Approved = true, s.Name, s.Version, in.View.SkillApproved(*s)
+		return
+	}
+	for _, c := range a.Candidates {
+		e.Skill.Candidates = append(e.Skill.Candidates, c.Name)
+	}
+}
+
+// acting tells what is done for a tool call or a skill from what OpenClaw does
+// for itself. The gateway acts where the attribution names the call.
+func acting(r *event.Record) bool {
+	a := r.Attribution
+	if a == nil {
+		a = new(event.Attribution)
+	}
+	if r.Process == nil {
+		return a.ToolCall != "" || a.Skill != nil
+	}
+	switch r.Process.Role {
+	case event.RoleTool:
+		return true
+	case event.RoleGateway:
+		return a.ToolCall != ""
+	case event.RoleHelper, event.RoleCLI:
+		return false
+	}
+	return a.ToolCall != "" || a.Skill != nil || len(a.Candidates) > 0
+}
+
+func (e *Env) file(r *event.Record, v *policy.View) {
+	f := r.File
+	e.File = File{Path: f.Path, OldPath: f.OldPath, Name: base(f.Path), Operation: f.Operation, Directory: f.Directory}
+	write := f.Operation != "read"
+	tier := worstTier(r, v, f.Path, write)
+	if f.OldPath != "" {
+		tier = worse(tier, worstTier(r, v, f.OldPath, write))
+	}
+	e.File.Tier = string(tier)
+}
+
+// worstTier is the tier for the skill, or the worst for any that it may be.
+func worstTier(r *event.Record, v *policy.View, p string, write bool) policy.Tier {
+	if r.Process != nil {
+		p = ownProc(p, r.Process.PID)
+	}
+	a := r.Attribution
+	switch {
+	case a == nil:
+		return v.Directory(p, write, nil)
+	case a.Skill != nil || len(a.Candidates) == 0:
+		return v.Directory(p, write, a.Skill)
+	}
+	tier := policy.Public
+	for i := range a.Candidates {
+		tier = worse(tier, v.Directory(p, write, &a.Candidates[i]))
+	}
+	return tier
+}
+
+func worse(a, b policy.Tier) policy.Tier {
+	for _, t := range []policy.Tier{policy.Restricted, policy.Outside, policy.Internal} {
+		if a == t || b == t {
+			return t
+		}
+	}
+	return policy.Public
+}
+
+// ownProc turns /proc/PID of the process itself back into the /proc/self that
+// it most likely wrote: the kernel names the opened file by number.
+func ownProc(p string, pid int32) string {
+	rest, ok := strings.CutPrefix(p, "/proc/")
+	if !ok {
+		return p
+	}
+	first, rest, _ := strings.Cut(rest, "/")
+	if n, err := strconv.Atoi(first); err != nil || n != int(pid) {
+		return p
+	}
+	return "/proc/self/" + rest
+}
+
+func (e *Env) network(r *event.Record, v *policy.View) {
+	n := r.Network
+	e.Network = Network{
+		Transport: string(n.Transport), Direction: n.Direction, PeerAddress: n.PeerAddress, PeerPort: int(n.PeerPort), Host: n.Host, Errno: n.Errno,
+	}
+	if n.BytesSent != nil {
+		e.Network.BytesSent = clamp(*n.BytesSent)
+	}
+	if n.BytesReceived != nil {
+		e.Network.BytesReceived = clamp(*n.BytesReceived)
+	}
+	addr, _ := netip.ParseAddr(n.PeerAddress) // zero: matches nothing by address
+	peer := netip.AddrPortFrom(addr, n.PeerPort)
+	e.Network.Loopback = addr.Unmap().IsLoopback()
+	a := r.Attribution
+	switch {
+	case a != nil && a.Skill != nil:
+		e.Network.Approved = v.Endpoint(peer, n.Host, a.Skill.Name)
+	case a != nil && len(a.Candidates) > 0:
+		e.Network.Approved = true
+		for _, c := range a.Candidates {
+			e.Network.Approved = e.Network.Approved && v.Endpoint(peer, n.Host, c.Name)
+		}
+	default:
+		e.Network.Approved = v.Endpoint(peer, n.Host, "")
+	}
+}
+
+func (e *Env) environment(r *event.Record, v *policy.View) {
+	e.Env.Method, e.Env.Names, e.Env.Referenced = string(r.Env.Method), r.Env.Names, r.Env.Referenced
+	names := r.Env.Names
+	if r.Env.Method == event.EnvExec {
+		names = r.Env.Referenced
+	}
+	for _, name := range names {
+		if !v.EnvApproved(name, e.Skill.Name) {
+			e.Env.Unapproved = append(e.Env.Unapproved, name)
+		}
+	}
+	e.Env.Approved = len(names) > 0 && len(e.Env.Unapproved) == 0
+}
+
+func base(p string) string {
+	if p == "" {
+		return ""
+	}
+	return path.Base(p)
+}
+
+func clamp(n uint64) int { return int(min(n, math.MaxInt)) }

@@ -1,0 +1,196 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/policy/yamlfile"
+)
+
+// Bounds of one expression. Together with what inspect refuses they keep the
+// work of an evaluation in proportion to the event: no expression can build or
+// walk more than a small multiple of what it is given.
+const (
+	maxSource    = 16 << 10 // bytes; the parser recurses
+	maxNodes     = 200
+	memoryBudget = 10_000
+)
+
+// allowed are the built-in functions that a rule may use.
+var allowed = []string{"all", "any", "none", "one", "count", "len", "lower", "upper", "trim", "hasPrefix", "hasSuffix"}
+
+// kinds are the kinds that records have.
+var kinds = []event.Kind{
+	event.KindFork, event.KindExec, event.KindExit,
+	event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
+	event.KindConnect, event.KindAccept, event.KindClose, event.KindEnvRead,
+	event.KindToolCall, event.KindLLMCall, event.KindSessionStart,
+	event.KindSkillPresent, event.KindSkillInstalled, event.KindSkillUpdated, event.KindSkillRemoved,
+	event.KindLost, event.KindCoverage,
+}
+
+// compile compiles source for an environment like env. The error is a
+// *yamlfile.InnerError with the place in the source.
+func compile(source string, env any, more ...expr.Option) (*vm.Program, *inspector, error) {
+	if len(source) > maxSource {
+		return nil, nil, fmt.Errorf("an expression has at most %d bytes", maxSource)
+	}
+	seen := &inspector{source: source}
+	options := append([]expr.Option{expr.Env(env), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(), expr.Patch(seen)}, more...)
+	for _, name := range allowed {
+		options = append(options, expr.EnableBuiltin(name))
+	}
+	program, err := expr.Compile(source, options...)
+	if seen.err != nil {
+		return nil, nil, seen.err
+	}
+	if err != nil {
+		var at *file.Error
+		if !errors.As(err, &at) {
+			return nil, nil, err
+		}
+		return nil, nil, &yamlfile.InnerError{Line: max(at.Line, 1), Column: at.Column + 1, Message: at.Message}
+	}
+	return program, seen, nil
+}
+
+// An inspector looks at the tree of an expression before it is compiled: it
+// refuses what could run away and learns which kinds and fields it is about.
+type inspector struct {
+	source      string
+	err         error
+	kinds       []event.Kind // for which it can be true, as far as it says so plainly; nil: any
+	commandLine bool         // process.command_line is asked for
+}
+
+// Visit implements ast.Visitor. The root comes last.
+func (i *inspector) Visit(node *ast.Node) {
+	i.kinds = kindsOf(*node)
+	switch n := (*node).(type) {
+	case *ast.VariableDeclaratorNode:
+		i.refuse(n, "let is not allowed")
+	case *ast.SequenceNode:
+		i.refuse(n, "one expression is wanted, not a sequence")
+	case *ast.BuiltinNode: // the parser takes some that are disabled
+		if !slices.Contains(allowed, n.Name) {
+			i.refuse(n, "unknown name "+n.Name)
+		}
+	case *ast.PredicateNode:
+		if ast.Find(n.Node, isPredicate) != nil {
+			i.refuse(n, "a predicate within a predicate is not allowed")
+		}
+	case *ast.MemberNode:
+		if p, ok := n.Property.(*ast.StringNode); ok && p.Value == "command_line" {
+			i.commandLine = true
+		}
+	case *ast.IdentifierNode:
+		if strings.HasPrefix(n.Value, "$") {
+			i.refuse(n, n.Value+" is not allowed")
+		}
+	case *ast.BinaryNode:
+		i.binary(n)
+	}
+}
+
+func isPredicate(n ast.Node) bool { _, ok := n.(*ast.PredicateNode); return ok }
+
+func (i *inspector) binary(n *ast.BinaryNode) {
+	switch n.Operator {
+	case "..":
+		i.refuse(n, "ranges are not allowed")
+	case "matches":
+		if _, ok := n.Right.(*ast.StringNode); !ok {
+			i.refuse(n.Right, "matches wants a pattern that is written out")
+		}
+	case "==", "!=", "in", "not in":
+		for _, name := range kindNames(n) {
+			if !slices.Contains(kinds, event.Kind(name.Value)) {
+				i.refuse(name, fmt.Sprintf("unknown kind %q", name.Value))
+			}
+		}
+	}
+}
+
+func (i *inspector) refuse(n ast.Node, message string) {
+	if i.err != nil {
+		return
+	}
+	before := []rune(i.source)
+	before = before[:min(n.Location().From, len(before))]
+	inner := &yamlfile.InnerError{Line: 1, Column: 1, Message: message}
+	for _, r := range before {
+		if inner.Column++; r == '\n' {
+			inner.Line, inner.Column = inner.Line+1, 1
+		}
+	}
+	i.err = inner
+}
+
+// kindsOf gives the kinds for which n can be true; nil: any.
+func kindsOf(n ast.Node) []event.Kind {
+	b, ok := n.(*ast.BinaryNode)
+	if !ok {
+		return nil
+	}
+	switch b.Operator {
+	case "==", "in":
+		var found []event.Kind
+		for _, name := range kindNames(b) {
+			found = append(found, event.Kind(name.Value))
+		}
+		return found
+	case "&&", "and":
+		left, right := kindsOf(b.Left), kindsOf(b.Right)
+		switch {
+		case left == nil:
+			return right
+		case right == nil:
+			return left
+		}
+		return slices.DeleteFunc(left, func(k event.Kind) bool { return !slices.Contains(right, k) })
+	case "||", "or":
+		if left, right := kindsOf(b.Left), kindsOf(b.Right); left != nil && right != nil {
+			return append(left, right...)
+		}
+	}
+	return nil
+}
+
+// kindNames gives the kinds that a comparison of kind is about.
+func kindNames(b *ast.BinaryNode) []*ast.StringNode {
+	left, right := b.Left, b.Right
+	if !isKind(left) {
+		left, right = right, left
+	}
+	if !isKind(left) {
+		return nil
+	}
+	switch right := right.(type) {
+	case *ast.StringNode:
+		return []*ast.StringNode{right}
+	case *ast.ArrayNode:
+		var names []*ast.StringNode
+		for _, n := range right.Nodes {
+			if s, ok := n.(*ast.StringNode); ok {
+				names = append(names, s)
+			}
+		}
+		if len(names) == len(right.Nodes) {
+			return names
+		}
+	}
+	return nil
+}
+
+func isKind(n ast.Node) bool {
+	id, ok := n.(*ast.IdentifierNode)
+	return ok && id.Value == "kind"
+}
