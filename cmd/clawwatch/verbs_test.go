@@ -21,6 +21,10 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files of the verbs anew")
 
+// Golden files are written in UTC. It is set before anything runs, because
+// whatever asks for the time reads it.
+var _ = func() bool { time.Local = time.UTC; return true }()
+
 // askVerb runs one verb as the command line would, against a socket.
 func askVerb(t *testing.T, cmd *cobra.Command, socket string, args ...string) (string, error) {
 	t.Helper()
@@ -36,8 +40,6 @@ func askVerb(t *testing.T, cmd *cobra.Command, socket string, args ...string) (s
 // seededAgent serves what storySoFar tells, and returns the socket.
 func seededAgent(t *testing.T) string {
 	t.Helper()
-	local := time.Local
-	time.Local = time.UTC
 	dir := t.TempDir()
 	s, err := store.Open(filepath.Join(dir, "events.db"), store.Limits{Now: func() time.Time { return storyBegin.Add(time.Hour) }})
 	if err != nil {
@@ -59,7 +61,6 @@ func seededAgent(t *testing.T) string {
 		if err := errors.Join(<-done, s.Close()); err != nil {
 			t.Error(err)
 		}
-		time.Local = local
 	})
 	return path
 }

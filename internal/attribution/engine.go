@@ -98,6 +98,11 @@ func (s *Scope) Execution() event.ProcID {
 	return s.exec.root
 }
 
+// Begins reports whether an exec is the one that an execution began with.
+func (s *Scope) Begins(ev event.Event) bool {
+	return s != nil && s.exec != nil && s.exec.root == ev.Proc && s.exec.started.Equal(ev.Time)
+}
+
 // OwnScript reports whether the process itself, and not one above it, was
 // started with a skill's script.
 func (s *Scope) OwnScript(id event.ProcID) bool {
@@ -178,6 +183,9 @@ func (e *Engine) gateway(id string) *gateway {
 	return g
 }
 
+// Gateway returns what is known of a gateway by its ID.
+func (e *Engine) Gateway(id string) event.GatewayFound { return e.gateway(id).found }
+
 // candidate enters the top of a tree before it is known whose it is, so that
 // what it forks in the meantime has a place to belong to.
 func (e *Engine) candidate(ev event.Event) *Scope {
@@ -255,10 +263,7 @@ func (e *Engine) classify(ev event.Event, b event.Exec, s *Scope) (event.Role, *
 		return event.RoleHelper, nil
 	case isShell && (wrapped || preamble):
 	case isShell && s.origin.gateway != nil && s.origin.gateway.recorded(text):
-	case e.fromBroker(s, b) && !openclawProgram(b.Args):
-		if !isShell {
-			text = strings.Join(b.Args, " ")
-		}
+	case isShell && e.fromBroker(s, b):
 	default:
 		return event.RoleHelper, nil
 	}
@@ -271,7 +276,8 @@ func (e *Engine) classify(ev event.Event, b event.Exec, s *Scope) (event.Role, *
 }
 
 // fromBroker reports whether the process was forked by the spawn broker, which
-// runs nothing but exec tool calls and their relays.
+// runs the exec tool calls, and little else: npm, and programs of OpenClaw's
+// own.
 func (e *Engine) fromBroker(s *Scope, b event.Exec) bool {
 	p := e.scopes[b.Parent]
 	return p != nil && p.role == event.RoleHelper && p.broker && s.role != event.RoleTool
@@ -279,17 +285,6 @@ func (e *Engine) fromBroker(s *Scope, b event.Exec) bool {
 
 func isBroker(args []string) bool {
 	return slices.ContainsFunc(args, func(a string) bool { return strings.HasSuffix(a, "/spawn-broker/worker.js") })
-}
-
-// openclawProgram reports whether a node process runs a program of OpenClaw's
-// own package.
-func openclawProgram(args []string) bool {
-	for _, a := range args[min(1, len(args)):] {
-		if !strings.HasPrefix(a, "-") {
-			return strings.Contains(a, "/openclaw/dist/") || strings.HasSuffix(a, "/openclaw.mjs")
-		}
-	}
-	return false
 }
 
 // annotate adds what the exec says about the skill.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,8 +44,7 @@ func (p *Pipeline) handedOver(it *item, b event.Exec) event.EnvRead {
 	if names, dump := dumps(b.Args); dump {
 		return event.EnvRead{Method: event.EnvDump, Names: names}
 	}
-	root := it.scope.Execution() == it.ev.Proc
-	if !root && !it.scope.OwnScript(it.ev.Proc) {
+	if !it.scope.Begins(it.ev) && !it.scope.OwnScript(it.ev.Proc) {
 		return event.EnvRead{}
 	}
 	view := p.view(it.scope, nil)
@@ -170,13 +170,29 @@ func (w writers) expire(now time.Time) {
 }
 
 // installed joins a new or changed skill with the process that wrote it, where
-// the kernel saw it.
+// the kernel saw it. A skill of OpenClaw's own plugins that the gateway links
+// into place when it starts is present, and not installed.
 func (p *Pipeline) installed(ev event.Event, b event.Skill) *item {
-	if w, ok := p.writers.find(b.ID.Dir); ok {
-		ev.Proc = w.ev.Proc
-		return p.newItem(ev, w.scope)
+	w, seen := p.writers.find(b.ID.Dir)
+	if b.Change == event.Installed && bundled(p.engine.Gateway(b.Gateway), b.ID.Dir) && (!seen || w.scope.Role() != event.RoleTool) {
+		b.Change = event.Present
+		ev.Body = b
+		return p.newItem(ev, nil)
 	}
-	return p.newItem(ev, nil)
+	if !seen {
+		return p.newItem(ev, nil)
+	}
+	ev.Proc = w.ev.Proc
+	return p.newItem(ev, w.scope)
+}
+
+// bundled reports whether a directory belongs to the plugins in the package
+// that a gateway runs from.
+func bundled(g event.GatewayFound, dir string) bool {
+	return slices.ContainsFunc(g.SkillRoots, func(root string) bool {
+		pkg, ok := strings.CutSuffix(root, "/openclaw/skills")
+		return ok && strings.HasPrefix(dir, pkg+"/openclaw/dist/")
+	})
 }
 
 // A runKey names one skill's part in one run of an agent; where no run is
@@ -198,8 +214,6 @@ const (
 	keepRun = 24 * time.Hour
 	maxRuns = 16384
 )
-
-func newRuns() runs { return runs{} }
 
 // add counts a closed connection into its run and returns the totals before
 // and after.

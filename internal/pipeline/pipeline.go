@@ -48,17 +48,19 @@ type Config struct {
 // A Pipeline is the stages in order.
 type Pipeline struct {
 	Config
-	now     time.Time
-	table   *proctab.Table
-	engine  *attribution.Engine
-	views   map[string]*policy.View
-	queues  map[event.ProcID]*list.Element // of *queue in order
-	order   *list.List
-	held    int
-	given   given
-	writers writers
-	runs    runs
-	stats   Stats
+	now    time.Time
+	table  *proctab.Table
+	engine *attribution.Engine
+	views  map[string]*policy.View
+	queues map[event.ProcID]*list.Element // of *queue in order
+	order  *list.List
+	held   int
+	given  given
+
+	findings findings
+	writers  writers
+	runs     runs
+	stats    Stats
 }
 
 // Stats count since the start.
@@ -86,7 +88,7 @@ type item struct {
 	scope   *attribution.Scope
 	process *event.Process // as it was at the time
 	arrived time.Time
-	alerts  []event.Alert // raised for it, kept for an amendment
+	found   []*finding // raised for it, kept for an amendment
 }
 
 // New makes a pipeline.
@@ -97,7 +99,7 @@ func New(cfg Config) *Pipeline {
 	p := &Pipeline{
 		Config: cfg, engine: attribution.New(), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
-		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: newRuns(),
+		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
 	return p
@@ -174,7 +176,7 @@ func (p *Pipeline) track(ev event.Event) {
 }
 
 func (p *Pipeline) newItem(ev event.Event, scope *attribution.Scope) *item {
-	return &item{id: p.NewID(ev.Time), ev: ev, scope: scope, process: p.process(ev, scope), arrived: p.now}
+	return &item{id: p.NewID(ev.Time), ev: ev, scope: scope, process: p.process(ev), arrived: p.now}
 }
 
 // Tick tells the time, and lets go what can go.
@@ -192,6 +194,7 @@ func (p *Pipeline) Tick(now time.Time) {
 	for _, root := range p.engine.Amended() {
 		p.amend(root)
 	}
+	p.repeat(false)
 	p.runs.expire(p.now)
 	p.writers.expire(p.now)
 }
@@ -201,6 +204,7 @@ func (p *Pipeline) Flush() {
 	for e := p.order.Front(); e != nil; e = p.order.Front() {
 		p.release(e, true)
 	}
+	p.repeat(true)
 }
 
 // hold queues an item behind those of its execution, or lets it go at once.
@@ -257,13 +261,7 @@ func (p *Pipeline) finish(it *item) {
 	p.Sink.Record(rec)
 	in := rules.Input{Record: &rec, View: view, Run: p.runs.add(it, a, p.now)}
 	for _, f := range p.Rules.Eval(in) {
-		p.stats.Alerts++
-		alert := event.Alert{
-			ID: p.NewID(it.ev.Time), Time: it.ev.Time, Rule: f.Rule, Message: f.Message,
-			Attribution: a, Process: rec.Process, Events: []string{rec.ID}, Count: 1,
-		}
-		it.alerts = append(it.alerts, alert)
-		p.Sink.Alert(alert)
+		it.found = append(it.found, p.alert(it, &rec, f))
 	}
 	if root := it.scope.Execution(); !root.IsZero() {
 		p.given.keep(root, it)
@@ -280,9 +278,9 @@ func (p *Pipeline) amend(root event.ProcID) {
 		p.stats.Records++
 		p.stats.Amended++
 		p.Sink.Record(rec)
-		for _, alert := range it.alerts {
-			alert.Attribution, alert.Amended = rec.Attribution, true
-			p.Sink.Alert(alert)
+		for _, f := range it.found {
+			f.alert.Attribution = rec.Attribution
+			p.giveAgain(f)
 		}
 	}
 }

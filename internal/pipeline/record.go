@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/clawwatch/clawwatch/internal/attribution"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -12,11 +11,11 @@ import (
 const maxAncestors = 16
 
 // process gives the acting process as it is now, redacted.
-func (p *Pipeline) process(ev event.Event, scope *attribution.Scope) *event.Process {
+func (p *Pipeline) process(ev event.Event) *event.Process {
 	if ev.Proc.IsZero() {
 		return nil
 	}
-	out := &event.Process{PID: ev.Proc.PID, StartTime: ev.Proc.Start, Role: scope.Role()}
+	out := &event.Process{PID: ev.Proc.PID, StartTime: ev.Proc.Start}
 	switch b := ev.Body.(type) {
 	case event.Exit:
 		out.ExitCode, out.ExitSignal = &b.Code, b.Signal
@@ -49,6 +48,9 @@ func (p *Pipeline) user(uid uint32) *event.User {
 // user wrote passes the redactor here.
 func (p *Pipeline) record(it *item, a *event.Attribution) event.Record {
 	ev := it.ev
+	if it.process != nil {
+		it.process.Role = it.scope.Role() // the gateway may have been found meanwhile
+	}
 	rec := event.Record{
 		ID: it.id, Time: ev.Time, Kind: ev.Body.Kind(), Source: ev.Source,
 		Process: it.process, Attribution: p.redacted(a),

@@ -56,7 +56,7 @@ func (p *Pattern) UnmarshalText(text []byte) error {
 		return errors.New("a path stands for all that is below it: leave the ** out")
 	}
 	if rest == "/" {
-		return errors.New("/ stands for everything; for the directory itself write /.")
+		return errors.New("/ stands for everything; /. is the directory itself")
 	}
 	*p = Pattern(s)
 	return nil

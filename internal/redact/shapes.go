@@ -8,8 +8,10 @@ import (
 // shapes in the order in which they are looked for: what is surest first.
 // Secrets known by a name alone come after all of these; see named.go.
 var shapes = []shape{
-	{kind: "private-key", hints: []string{"private key"},
-		re: regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`)},
+	{
+		kind: "private-key", hints: []string{"private key"},
+		re: regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`),
+	},
 	{kind: "age-key", hints: []string{"age-secret-key-"}, re: regexp.MustCompile(`(?i)AGE-SECRET-KEY-1[A-Z0-9]{20,}`)},
 	{kind: "anthropic-key", hints: []string{"sk-ant-"}, re: regexp.MustCompile(`sk-ant-[A-Za-z0-9_-]{8,}`)},
 	{kind: "api-key", hints: []string{"sk-"}, re: regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{16,}`), accept: hasDigit},
@@ -30,23 +32,31 @@ var shapes = []shape{
 	{kind: "pypi-token", hints: []string{"pypi-"}, re: regexp.MustCompile(`\bpypi-[A-Za-z0-9_-]{30,}`)},
 	{kind: "stripe-key", hints: []string{"_live_", "_test_", "whsec_"}, re: regexp.MustCompile(`\b(?:[srp]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}`)},
 	{kind: "sendgrid-key", hints: []string{"sg."}, re: regexp.MustCompile(`\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`)},
-	{kind: "api-key", hints: []string{"gsk_", "xai-", "r8_", "pplx-", "tvly-", "ntn_", "lin_api_", "dop_v1_", "shpat_", "shpss_", "secret_", "hvs.", "dp.pt.", "fw_"},
-		re: regexp.MustCompile(`\b(?:gsk_|xai-|r8_|pplx-|tvly-|ntn_|lin_api_|dop_v1_|shpat_|shpss_|secret_|hvs\.|dp\.pt\.|fw_)[A-Za-z0-9_-]{20,}`), accept: hasDigit},
+	{
+		kind: "api-key", hints: []string{"gsk_", "xai-", "r8_", "pplx-", "tvly-", "ntn_", "lin_api_", "dop_v1_", "shpat_", "shpss_", "secret_", "hvs.", "dp.pt.", "fw_"},
+		re: regexp.MustCompile(`\b(?:gsk_|xai-|r8_|pplx-|tvly-|ntn_|lin_api_|dop_v1_|shpat_|shpss_|secret_|hvs\.|dp\.pt\.|fw_)[A-Za-z0-9_-]{20,}`), accept: hasDigit,
+	},
 
 	{kind: "url-password", hints: []string{"://"}, and: "@", group: 1, re: regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@"'<>\[]*:([^\s/?#"'<>]+)@`), accept: plainValue},
 	{kind: "url-user", hints: []string{"://"}, and: "@", group: 1, re: regexp.MustCompile(`(?i)\bhttps?://([^\s/?#:@"'<>]{16,})@`), accept: plainValue},
-	{kind: "url-parameter", hints: []string{"key", "token", "sig", "pass", "pwd", "secret", "auth", "code", "credential", "session"}, and: "=", group: 2,
+	{
+		kind: "url-parameter", hints: []string{"key", "token", "sig", "pass", "pwd", "secret", "auth", "code", "credential", "session"}, and: "=", group: 2,
 		re:     regexp.MustCompile(`(?i)[?&;]([a-z0-9_.-]*(?:key|token|sig|signature|pass|passwd|password|pwd|secret|auth|code|credential|session|sessionid))=([^\s&#"'<>;|]+)`),
-		accept: func(m []string) bool { return urlParameter(m[1]) && isValue(m[2], false) }},
+		accept: func(m []string) bool { return urlParameter(m[1]) && isValue(m[2], false) },
+	},
 
-	{kind: "authorization", hints: []string{"authorization"}, group: 1,
-		re: regexp.MustCompile(`(?i)\bauthorization\\*["']?\s*[:=]\s*\\*["']?(?:digest|aws4-hmac-sha256)\s+([^'\r\n]+)`), accept: plainValue},
-	{kind: "authorization", hints: []string{"authorization"}, group: 1,
-		re: regexp.MustCompile(`(?i)\b(?:proxy-)?authorization\\*["']?\s*[:=]\s*\\*["']?(?:(?:bearer|basic|token|negotiate|apikey|bot|digest|aws4-hmac-sha256)\s+)?([^\s"'\\]+)`), accept: plainValue},
+	{
+		kind: "authorization", hints: []string{"authorization"}, group: 1,
+		re: regexp.MustCompile(`(?i)\bauthorization\\*["']?\s*[:=]\s*\\*["']?(?:digest|aws4-hmac-sha256)\s+([^'\r\n]+)`), accept: plainValue,
+	},
+	{
+		kind: "authorization", hints: []string{"authorization"}, group: 1,
+		re: regexp.MustCompile(`(?i)\b(?:proxy-)?authorization\\*["']?\s*[:=]\s*\\*["']?(?:(?:bearer|basic|token|negotiate|apikey|bot|digest|aws4-hmac-sha256)\s+)?([^\s"'\\]+)`), accept: plainValue,
+	},
 	{kind: "bearer", hints: []string{"bearer"}, group: 1, re: regexp.MustCompile(`(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{8,})`), accept: tokenLike},
 	{kind: "cookie", hints: []string{"cookie"}, group: 1, re: regexp.MustCompile(`(?i)\b(?:set-)?cookie\\*["']?\s*:\s*([^"'\r\n\\]+)`), accept: plainValue},
-	{kind: "password", hints: []string{" -u", " --user"}, and: "curl", group: 1, re: regexp.MustCompile(`\bcurl\b[^\n;|&]*?\s(?:-u|--user)[ =]?["']?[^\s:"']+:([^\s"']+)`), accept: plainValue},
-	{kind: "password", hints: []string{" -u", " --proxy-user"}, and: "curl", group: 1, re: regexp.MustCompile(`\bcurl\b[^\n;|&]*?\s(?:-U|--proxy-user)[ =]?["']?[^\s:"']+:([^\s"']+)`), accept: plainValue},
+	{kind: "password", hints: []string{" -u", " --user"}, and: "curl", group: 1, re: regexp.MustCompile(`\bcurl\b(?:[^\n;|&]|[;|&][^\s;|&])*?\s(?:-u|--user)[ =]?["']?[^\s:"']+:([^\s"']+)`), accept: plainValue},
+	{kind: "password", hints: []string{" -u", " --proxy-user"}, and: "curl", group: 1, re: regexp.MustCompile(`\bcurl\b(?:[^\n;|&]|[;|&][^\s;|&])*?\s(?:-U|--proxy-user)[ =]?["']?[^\s:"']+:([^\s"']+)`), accept: plainValue},
 	{kind: "password", hints: []string{"sshpass"}, group: 1, re: regexp.MustCompile(`\bsshpass\s+-p\s*["']?([^\s"']+)`), accept: plainValue},
 }
 

@@ -131,7 +131,8 @@ func readData(f *os.File, at int64, h header) ([]byte, bool) {
 }
 
 // The cursor is 20 bytes: segment, offset, and the CRC-32C of both. It is
-// written in place, so that moving on needs no space on a full disk.
+// written in place, and first by Open, so that moving on needs no space on a
+// full disk.
 const cursorSize = 20
 
 func writeCursor(f *os.File, number uint64, offset int64) error {

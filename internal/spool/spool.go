@@ -130,6 +130,9 @@ func (s *Spool) load() error {
 		return err
 	}
 	number, offset := readCursor(s.cursor)
+	if number == 0 { // new or damaged; if the disk is full now, Ack will say so
+		_ = writeCursor(s.cursor, 0, 0)
+	}
 	s.next = number + 1
 	numbers, err := listSegments(s.root)
 	if err != nil {

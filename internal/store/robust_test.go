@@ -25,7 +25,7 @@ func TestSizeIsBoundedAndAlertsGoLast(t *testing.T) {
 	const limit = 1 << 20
 	s := open(t, path, store.Limits{MaxBytes: limit})
 	add(t, s, []event.Record{fileOpen(0, "weather", 41)}, alert(1, "a", "weather", id(0)))
-	for i := 0; i < 30_000; i += 500 {
+	for i := 0; i < 20_000; i += 500 {
 		batch := make([]event.Record, 500)
 		for j := range batch {
 			batch[j] = fileOpen(i+j+2, "news", int32(i+j))
@@ -58,7 +58,7 @@ func TestAlertsAloneAreBoundedToo(t *testing.T) {
 	const limit = 1 << 20
 	s := open(t, filepath.Join(t.TempDir(), "events.db"), store.Limits{MaxBytes: limit})
 	n := 0
-	for range 50 {
+	for range 25 {
 		var alerts []event.Alert
 		for range 100 {
 			n++
@@ -193,7 +193,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "events.db")
 			s := open(t, path, store.Limits{})
-			for i := 0; i < 5000; i += 500 {
+			for i := 0; i < 2000; i += 500 {
 				batch := make([]event.Record, 500)
 				for j := range batch {
 					batch[j] = fileOpen(i+j, "weather", int32(i+j))

@@ -76,6 +76,9 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, depth int) {
 		d.report(n, fmt.Errorf("keys with values are wanted, found %s", describe(n)))
 		return
 	}
+	if len(pairs) > 0 {
+		setPos(v, pairs[0].Key)
+	}
 	before := len(d.errs)
 	fields, seen := fieldsOf(v.Type()), map[string]bool{}
 	for _, pair := range pairs {
@@ -101,6 +104,16 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, depth int) {
 				at = pairs[0].Key
 			}
 			d.report(at, err)
+		}
+	}
+}
+
+// setPos notes in a field of type Pos where the mapping begins.
+func setPos(v reflect.Value, key ast.Node) {
+	for i := range v.NumField() {
+		if v.Field(i).Type() == reflect.TypeFor[Pos]() {
+			at := key.GetToken().Position
+			v.Field(i).Set(reflect.ValueOf(Pos{at.Line, at.Column}))
 		}
 	}
 }

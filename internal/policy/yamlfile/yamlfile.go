@@ -9,8 +9,8 @@
 //
 // Destinations are structs with `yaml` tags, slices, strings, bools, integers,
 // and types with hooks: encoding.TextUnmarshaler takes a scalar, Validator
-// judges a whole mapping, List tells "instead of" from "in addition to", and
-// Raw keeps what is there.
+// judges a whole mapping, List tells "instead of" from "in addition to", Raw
+// keeps what is there, and Pos where it was.
 package yamlfile
 
 import (
@@ -64,6 +64,16 @@ type InnerError struct {
 }
 
 func (e *InnerError) Error() string { return e.Message }
+
+// A Pos is a place in a file, from 1. A field of this type is set to the first
+// key of the mapping that its struct was decoded from.
+type Pos struct{ Line, Column int }
+
+// ErrorAt is a mistake that only the caller of Decode could find.
+func ErrorAt(name string, data []byte, at Pos, message string) *Error {
+	d := &decoder{name: name, lines: strings.Split(string(data), "\n")}
+	return d.problem(at.Line, at.Column, message)
+}
 
 // Decode decodes data into the struct that dst points to. What the file does
 // not mention keeps its value. The error joins one *Error a mistake, in the

@@ -33,6 +33,25 @@ func (i *item) Validate() error {
 	return nil
 }
 
+type placed struct {
+	At Pos
+	A  int `yaml:"a"`
+}
+
+func TestAMappingKnowsItsPlace(t *testing.T) {
+	var got struct {
+		List []placed `yaml:"list"`
+	}
+	data := []byte("list:\n  - a: 1\n  - a: 2\n")
+	if err := Decode("f.yaml", data, &got); err != nil {
+		t.Fatal(err)
+	}
+	const want = "f.yaml:3:5: no\n  3 |   - a: 2\n    |     ^"
+	if err := ErrorAt("f.yaml", data, got.List[1].At, "no"); err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
 type document struct {
 	Count int        `yaml:"count"`
 	On    bool       `yaml:"on"`
