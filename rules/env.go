@@ -71,8 +71,8 @@ type EnvRead struct {
 	Method     string   `expr:"method"` // exec, proc_environ, dump, dotenv
 	Names      []string `expr:"names"`
 	Referenced []string `expr:"referenced"` // of names: those the skill's own files mention
-	Unapproved []string `expr:"unapproved"` // of names (method exec: of referenced): those the policy does not approve
-	Approved   bool     `expr:"approved"`   // the names are known, and all approved
+	Unapproved []string `expr:"unapproved"` // of names (method exec: of referenced): secrets that the policy does not approve
+	Approved   bool     `expr:"approved"`   // the names are known, and none is an unapproved secret
 }
 
 // Skill is the skill that the fact was done for.
@@ -338,7 +338,7 @@ func (e *Env) environment(r *event.Record, v *policy.View) {
 		names = r.Env.Referenced
 	}
 	for _, name := range names {
-		if !v.EnvApproved(name, e.Skill.Name) {
+		if v.SecretName(name) && !v.EnvApproved(name, e.Skill.Name) {
 			e.Env.Unapproved = append(e.Env.Unapproved, name)
 		}
 	}

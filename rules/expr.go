@@ -27,12 +27,12 @@ const (
 // allowed are the built-in functions that a rule may use.
 var allowed = []string{"all", "any", "none", "one", "count", "len", "lower", "upper", "trim", "hasPrefix", "hasSuffix"}
 
-// kinds are the kinds that records have.
+// kinds are the kinds that records have: all but process.candidate.
 var kinds = []event.Kind{
 	event.KindFork, event.KindExec, event.KindExit,
 	event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
 	event.KindConnect, event.KindAccept, event.KindClose, event.KindEnvRead,
-	event.KindToolCall, event.KindLLMCall, event.KindSessionStart,
+	event.KindGateway, event.KindToolCall, event.KindToolResult, event.KindLLMCall, event.KindSessionStart,
 	event.KindSkillPresent, event.KindSkillInstalled, event.KindSkillUpdated, event.KindSkillRemoved,
 	event.KindLost, event.KindCoverage,
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 
 	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/policy/yamlfile"
 	"github.com/clawwatch/clawwatch/internal/redact"
 )
 
@@ -24,6 +25,7 @@ type rule struct {
 	Tags        []tag     `yaml:"tags"`
 	References  []string  `yaml:"references"`
 	Enabled     enabled   `yaml:"enabled"`
+	At          yamlfile.Pos
 	counters
 }
 

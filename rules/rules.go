@@ -153,7 +153,7 @@ func Load(files ...Source) (*Set, error) {
 		for i := range doc.Rules {
 			r := &doc.Rules[i]
 			if first, ok := where[string(r.Name)]; ok {
-				errs = append(errs, &yamlfile.Error{File: f.Name, Message: fmt.Sprintf("rule %s is defined in %s already", r.Name, first)})
+				errs = append(errs, yamlfile.ErrorAt(f.Name, f.Data, r.At, fmt.Sprintf("rule %s is defined in %s already", r.Name, first)))
 				continue
 			}
 			where[string(r.Name)] = f.Name

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/rules"
@@ -75,8 +76,10 @@ func rule(condition string) rules.Source {
 func connect() *event.Record {
 	return &event.Record{
 		ID: "1", Kind: event.KindConnect,
-		Process: &event.Process{PID: 7, Role: event.RoleTool, Executable: &event.Executable{Path: "/usr/bin/curl"}, CommandArgs: []string{"curl", "-s", "http://192.0.2.1"},
-			Ancestors: []event.Ancestor{{PID: 6, Executable: "/usr/bin/bash"}}},
+		Process: &event.Process{
+			PID: 7, Role: event.RoleTool, Executable: &event.Executable{Path: "/usr/bin/curl"}, CommandArgs: []string{"curl", "-s", "http://192.0.2.1"},
+			Ancestors: []event.Ancestor{{PID: 6, Executable: "/usr/bin/bash"}},
+		},
 		Network:     &event.Network{Transport: event.TCP, Direction: "outbound", PeerAddress: "192.0.2.1", PeerPort: 80},
 		Attribution: &event.Attribution{Session: "s", Skill: &event.SkillID{Name: "weather"}, Confidence: event.Certain},
 	}
@@ -177,8 +180,9 @@ func TestMistakesAreAllReportedWithTheirPlace(t *testing.T) {
 	if t.Failed() {
 		t.Log(err)
 	}
-	if set, _ := rules.Load(rule("acting"), rule("acting")); set != nil {
-		t.Error("two rules of one name are taken")
+	set, err := rules.Load(rule("acting"), rule("acting"))
+	if set != nil || err == nil || !strings.Contains(err.Error(), "r.yaml:2:5: rule x is defined in r.yaml already") {
+		t.Errorf("two rules of one name: %v", err)
 	}
 }
 
@@ -250,7 +254,7 @@ func TestMessagesAreOneBoundedPrintableLine(t *testing.T) {
 		t.Fatal(got)
 	}
 	m := got[0].Message
-	if len(m) > 600 || strings.ContainsAny(m, "\n\x1b\u202e\xff") || !strings.Contains(m, "and 15 more") {
+	if len(m) > 600 || strings.ContainsAny(m, "\n\x1b\u202e") || !utf8.ValidString(m) || !strings.Contains(m, "and 15 more") {
 		t.Errorf("%d bytes: %q", len(m), m)
 	}
 }

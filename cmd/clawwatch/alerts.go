@@ -23,7 +23,7 @@ func newAlertsCmd() *cobra.Command {
 			out, ctx := newPrinter(cmd.OutOrStdout()), cmd.Context()
 			newest := !a.follow && a.limit > 0
 			q.Oldest = !newest
-			return explain("list alerts", show(ctx, out, &a, newest, a.client().Alerts(ctx, q, a.follow), func(alert event.Alert) {
+			return explain("list alerts", show(ctx, out, &a, nil, newest, a.client().Alerts(ctx, q, a.follow), func(alert event.Alert) {
 				out.line(console.FormatAlert(alert, out.colour))
 			}))
 		},

@@ -124,10 +124,19 @@ func explain(verb string, err error) error {
 
 var errAgentEnded = errors.New("the agent ended")
 
-// show prints values as they come: as JSON lines, or each with print. With
-// newest set they come newest first, and are printed oldest first.
-func show[T any](ctx context.Context, out *printer, a *asking, newest bool, values iter.Seq2[T, error], print func(T)) error {
+// show prints values as they come: as JSON lines, or each with print beneath
+// the names of the columns, when there are any. With newest set they come
+// newest first, and are printed oldest first.
+func show[T any](ctx context.Context, out *printer, a *asking, columns []column, newest bool, values iter.Seq2[T, error], print func(T)) error {
+	begun := columns == nil || a.json
+	begin := func() { // not before it is known that there is an answer
+		if !begun {
+			out.header(columns)
+		}
+		begun = true
+	}
 	each := func(v T) {
+		begin()
 		if a.json {
 			out.json(v)
 		} else {
@@ -151,6 +160,7 @@ func show[T any](ctx context.Context, out *printer, a *asking, newest bool, valu
 	for i := len(held) - 1; i >= 0; i-- {
 		each(held[i])
 	}
+	begin()
 	if a.follow && ctx.Err() == nil && out.err == nil {
 		return errAgentEnded
 	}

@@ -28,12 +28,9 @@ func newEventsCmd() *cobra.Command {
 				return usageError{errors.New("read flags: events of a rule cannot be followed; follow its alerts: clawwatch alerts --follow --rule " + a.rule)}
 			}
 			out, ctx := newPrinter(cmd.OutOrStdout()), cmd.Context()
-			if !a.json {
-				out.header(eventColumns)
-			}
 			newest := !a.follow && a.limit > 0
 			q.Oldest = !newest
-			return explain("list events", show(ctx, out, &a, newest, a.client().Events(ctx, q, a.follow), func(r event.Record) { eventRow(out, &r) }))
+			return explain("list events", show(ctx, out, &a, eventColumns, newest, a.client().Events(ctx, q, a.follow), func(r event.Record) { eventRow(out, &r) }))
 		},
 	}
 	a.register(cmd)

@@ -24,12 +24,9 @@ func newLLMCmd() *cobra.Command {
 				return err
 			}
 			out, ctx := newPrinter(cmd.OutOrStdout()), cmd.Context()
-			if !a.json {
-				out.header(llmColumns)
-			}
 			newest := !a.follow && a.limit > 0
 			q.Oldest = !newest
-			return explain("list model calls", show(ctx, out, &a, newest, a.client().LLM(ctx, q, a.follow), func(r event.Record) { llmRow(out, &r) }))
+			return explain("list model calls", show(ctx, out, &a, llmColumns, newest, a.client().LLM(ctx, q, a.follow), func(r event.Record) { llmRow(out, &r) }))
 		},
 	}
 	a.register(cmd)

@@ -33,10 +33,7 @@ func newProcessesCmd() *cobra.Command {
 				q.Since = time.Now().Add(-recent)
 			}
 			out, ctx := newPrinter(cmd.OutOrStdout()), cmd.Context()
-			if !a.json {
-				out.header(processColumns)
-			}
-			return explain("list processes", show(ctx, out, &a, false, a.client().Processes(ctx, q), func(p store.Activity) { processRow(out, &p) }))
+			return explain("list processes", show(ctx, out, &a, processColumns, false, a.client().Processes(ctx, q), func(p store.Activity) { processRow(out, &p) }))
 		},
 	}
 	a.register(cmd)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,7 +108,13 @@ func stamp(t time.Time) string { return t.Local().Format("01-02 15:04:05") }
 
 func short(id string) string { return text(id)[:min(shownID, len(text(id)))] }
 
-// skill and sureness of an attribution, as two cells.
+// words joins hostile texts with a space, those that are not empty.
+func words(all ...string) string {
+	all = slices.DeleteFunc(all, func(s string) bool { return s == "" })
+	return text(strings.Join(all, " "))
+}
+
+// whose gives the skill and the sureness of an attribution, as two cells.
 func whose(a *event.Attribution) (skill, sure string) {
 	switch {
 	case a == nil:
@@ -175,9 +182,9 @@ func what(r *event.Record) string {
 	case r.LLM != nil:
 		return llmWhat(r.LLM)
 	case r.Session != nil:
-		return strings.TrimSpace(strings.Join([]string{text(r.Session.Key), text(r.Session.Channel), text(r.Session.Actor)}, " "))
+		return words(r.Session.Key, r.Session.Channel, r.Session.Actor)
 	case r.Skill != nil:
-		return text(r.Skill.ID.Name) + " " + text(r.Skill.ID.Version) + " in " + text(r.Skill.ID.Dir)
+		return words(r.Skill.ID.Name, r.Skill.ID.Version, "in "+r.Skill.ID.Dir)
 	case r.Gateway != nil:
 		return text(string(r.Gateway.Role)) + " of " + text(r.Gateway.StateDir)
 	case r.Sensor != nil:
@@ -240,7 +247,7 @@ func sensorWhat(s *event.Sensor) string {
 	if s.Lost > 0 {
 		return fmt.Sprintf("lost %d %s: %s", s.Lost, text(string(s.Of)), text(s.Reason))
 	}
-	return strings.TrimSpace(text(s.Probe) + " " + text(s.Fidelity) + " " + text(s.Reason))
+	return words(s.Probe, s.Fidelity, s.Reason)
 }
 
 // ending says how a process ended, as far as that is known.

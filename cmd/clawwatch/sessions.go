@@ -24,10 +24,7 @@ func newSessionsCmd() *cobra.Command {
 				return err
 			}
 			out, ctx := newPrinter(cmd.OutOrStdout()), cmd.Context()
-			if !a.json {
-				out.header(sessionColumns)
-			}
-			return explain("list sessions", show(ctx, out, &a, true, a.client().Sessions(ctx, q), func(s store.Session) { sessionRow(out, &s) }))
+			return explain("list sessions", show(ctx, out, &a, sessionColumns, true, a.client().Sessions(ctx, q), func(s store.Session) { sessionRow(out, &s) }))
 		},
 	}
 	a.register(cmd)

@@ -25,10 +25,7 @@ installer and number of alerts. --since and --until count the alerts.`,
 				return err
 			}
 			out, ctx := newPrinter(cmd.OutOrStdout()), cmd.Context()
-			if !a.json {
-				out.header(skillColumns)
-			}
-			return explain("list skills", show(ctx, out, &a, false, a.client().Skills(ctx, q), func(k store.Skill) { skillRow(out, &k) }))
+			return explain("list skills", show(ctx, out, &a, skillColumns, false, a.client().Skills(ctx, q), func(k store.Skill) { skillRow(out, &k) }))
 		},
 	}
 	a.register(cmd)

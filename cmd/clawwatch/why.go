@@ -111,7 +111,7 @@ func printAttribution(out *printer, a *event.Attribution) {
 	claim := "no skill"
 	switch {
 	case a.Skill != nil:
-		claim = strings.TrimSpace("skill " + text(a.Skill.Name) + " " + text(a.Skill.Version))
+		claim = words("skill", a.Skill.Name, a.Skill.Version)
 	case len(a.Candidates) > 0:
 		claim = console.Candidates(a.Candidates)
 	}
@@ -141,7 +141,7 @@ func printAttribution(out *printer, a *event.Attribution) {
 			continue
 		}
 		n++
-		out.linef("  %-20s %s", strings.TrimSpace(text(c.Name)+" "+text(c.Version)), text(c.Dir))
+		out.linef("  %-20s %s", words(c.Name, c.Version), text(c.Dir))
 	}
 	if n == 0 {
 		out.line("  no other skill")

@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/clawwatch/clawwatch/exporters"
+	"github.com/clawwatch/clawwatch/internal/event"
 )
 
 // Every record that Export took reaches a real OpenTelemetry Collector, though
@@ -86,11 +87,11 @@ func deliver(t *testing.T, binary, scheme string, total int) {
 	seen, records := ids(t, col.file)
 	lost := 0
 	for i := 1; i <= acked; i++ {
-		if !seen[strconv.Itoa(i)] {
+		if !seen[strconv.Itoa(i)] || i%everyAlert == 0 && !seen[alertID(i)] {
 			lost++
 		}
 	}
-	t.Logf("%s: %d acknowledged by Export, %d unique received, %d lost, %d received again with the same id, %.1f s",
+	t.Logf("%s: %d acknowledged by Export, %d unique received (with alerts), %d lost, %d received again with the same id, %.1f s",
 		scheme, acked, len(seen), lost, records-len(seen), time.Since(began).Seconds())
 	if lost > 0 || acked != total {
 		t.Errorf("%d of %d lost", lost, acked)
@@ -274,7 +275,7 @@ func TestAgentChild(t *testing.T) {
 		to, _ := strconv.Atoi(limits.Text())
 		from = exportUpTo(t, x, from, to)
 	}
-	for x.Stats().Events.Items > 0 {
+	for x.Stats().Events.Items+x.Stats().Alerts.Items > 0 {
 		time.Sleep(20 * time.Millisecond)
 	}
 	cancel()
@@ -285,12 +286,20 @@ func TestAgentChild(t *testing.T) {
 	os.Exit(0) // before the test framework prints
 }
 
+// One alert goes with so many records.
+const everyAlert = 1000
+
+func alertID(n int) string { return fmt.Sprint("alert-", n) }
+
 func exportUpTo(t *testing.T, x *Exporter, from, to int) int {
 	all := sample(100)
 	for from < to {
 		b := exporters.Batch{Records: all[:min(100, to-from)]}
 		for i := range b.Records {
 			b.Records[i].ID = strconv.Itoa(from + i + 1)
+			if n := from + i + 1; n%everyAlert == 0 {
+				b.Alerts = append(b.Alerts, event.Alert{ID: alertID(n), Message: "test"})
+			}
 		}
 		if err := x.Export(t.Context(), b); err != nil {
 			t.Fatal(err)

@@ -66,7 +66,9 @@ func putAlert(dst plog.LogRecord, al *event.Alert, now time.Time) {
 
 func start(dst plog.LogRecord, name, id string, at, now time.Time) attributes {
 	dst.SetEventName(clip(name, maxValue))
-	dst.SetTimestamp(pcommon.NewTimestampFromTime(at))
+	if !at.IsZero() {
+		dst.SetTimestamp(pcommon.NewTimestampFromTime(at))
+	}
 	dst.SetObservedTimestamp(pcommon.NewTimestampFromTime(now))
 	a := attributes{dst.Attributes()}
 	a.EnsureCapacity(24)

@@ -117,6 +117,11 @@ func (a *Agent) open() error {
 			return err
 		}
 	}
+	if a.cfg.JSONL != "" {
+		if err := a.openFile(a.cfg.JSONL); err != nil {
+			return err
+		}
+	}
 	return a.openCollectors()
 }
 

@@ -27,6 +27,7 @@ type Config struct {
 	RingSize policy.Size `yaml:"ring_size"` // of the kernel's event ring; a power of two
 	Store    StoreConfig `yaml:"store"`
 	OTLP     []Target    `yaml:"otlp"`
+	JSONL    string      `yaml:"jsonl"` // file to which events and alerts are appended, one JSON object a line; empty: none
 }
 
 // StoreConfig bounds the store on this host.

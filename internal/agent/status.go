@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawwatch/clawwatch/exporters"
+	"github.com/clawwatch/clawwatch/exporters/jsonl"
 	"github.com/clawwatch/clawwatch/exporters/otlp"
 	"github.com/clawwatch/clawwatch/internal/api"
 	"github.com/clawwatch/clawwatch/internal/event"
@@ -27,25 +28,25 @@ import (
 
 // Status is how the agent is.
 type Status struct {
-	Version   string                `json:"version"`
-	Started   time.Time             `json:"started"`
-	Socket    string                `json:"socket"`
-	Coverage  []event.Coverage      `json:"coverage"`
-	Gateways  []event.GatewayFound  `json:"gateways"`
-	Pipeline  pipeline.Stats        `json:"pipeline"`
-	Store     store.Stats           `json:"store"`
-	Unstored  uint64                `json:"unstored"` // records and alerts that the store could not take
-	Delivery  map[string]otlp.Stats `json:"delivery,omitempty"`
-	CPU       time.Duration         `json:"cpu_ns"`
-	MaxRSS    int64                 `json:"max_rss_bytes"`
-	Goroutine int                   `json:"goroutines"`
+	Version   string               `json:"version"`
+	Started   time.Time            `json:"started"`
+	Socket    string               `json:"socket"`
+	Coverage  []event.Coverage     `json:"coverage"`
+	Gateways  []event.GatewayFound `json:"gateways"`
+	Pipeline  pipeline.Stats       `json:"pipeline"`
+	Store     store.Stats          `json:"store"`
+	Unstored  uint64               `json:"unstored"`           // records and alerts that the store could not take
+	Delivery  map[string]any       `json:"delivery,omitempty"` // by target
+	CPU       time.Duration        `json:"cpu_ns"`
+	MaxRSS    int64                `json:"max_rss_bytes"`
+	Goroutine int                  `json:"goroutines"`
 }
 
 // Status tells how the agent is now. It may be called from any goroutine.
 func (a *Agent) Status() Status {
 	s := Status{
 		Version: a.opt.Version, Started: a.started, Socket: a.cfg.Socket, Coverage: a.coverage, Gateways: a.found.list(),
-		Unstored: a.writeErrs.Load(), Goroutine: runtime.NumGoroutine(), Delivery: map[string]otlp.Stats{},
+		Unstored: a.writeErrs.Load(), Goroutine: runtime.NumGoroutine(), Delivery: map[string]any{},
 	}
 	if p := a.stats.Load(); p != nil {
 		s.Pipeline = *p
@@ -54,7 +55,7 @@ func (a *Agent) Status() Status {
 		s.Store = st
 	}
 	for _, d := range a.exporters {
-		s.Delivery[d.name] = d.Stats()
+		s.Delivery[d.name] = d.state()
 	}
 	var use unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &use) == nil {
@@ -84,17 +85,13 @@ func (a *Agent) serve(ctx context.Context) (wait func() error) {
 	return func() error { return <-done }
 }
 
-// A delivery is an exporter with a name for people.
+// A delivery is an exporter, and what the agent wants to know of it.
 type delivery struct {
-	*otlp.Exporter
-	name   string
-	warned *atomic.Int64 // unix seconds of the last warning
-}
-
-// dropped is how many records and alerts this target will never get.
-func (d delivery) dropped() uint64 {
-	s := d.Stats()
-	return uint64(s.Alerts.Dropped() + s.Events.Dropped())
+	exporters.Exporter
+	name    string
+	state   func() any
+	dropped func() uint64 // records and alerts that this target will never get
+	warned  *atomic.Int64 // unix seconds of the last warning
 }
 
 // warn logs at most once a minute that a batch could not be queued.
@@ -105,7 +102,16 @@ func (d delivery) warn(log *slog.Logger, err error) {
 	}
 }
 
-var _ exporters.Exporter = delivery{}
+// openFile adds the exporter that appends JSON lines to a file.
+func (a *Agent) openFile(path string) error {
+	x, err := jsonl.New(path)
+	if err != nil {
+		return fmt.Errorf("open exporter: %w", err)
+	}
+	dropped := func() uint64 { return uint64(x.Dropped()) }
+	a.exporters = append(a.exporters, delivery{x, path, func() any { return map[string]uint64{"dropped": dropped()} }, dropped, new(atomic.Int64)})
+	return nil
+}
 
 func (a *Agent) openExporter(t Target) error {
 	u, err := url.Parse(t.Endpoint)
@@ -126,7 +132,8 @@ func (a *Agent) openExporter(t Target) error {
 	if err != nil {
 		return fmt.Errorf("open exporter %s: %w", u.Host, err)
 	}
-	a.exporters = append(a.exporters, delivery{x, u.Scheme + "://" + u.Host, new(atomic.Int64)})
+	dropped := func() uint64 { s := x.Stats(); return uint64(s.Alerts.Dropped() + s.Events.Dropped()) }
+	a.exporters = append(a.exporters, delivery{x, u.Scheme + "://" + u.Host, func() any { return x.Stats() }, dropped, new(atomic.Int64)})
 	return nil
 }
 

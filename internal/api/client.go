@@ -161,14 +161,23 @@ func (c *Client) get(ctx context.Context, path string, v url.Values) (io.ReadClo
 	message := strings.TrimSpace(string(text))
 	switch resp.StatusCode {
 	case http.StatusNotFound:
-		return nil, fmt.Errorf("%w: %s", store.ErrNotFound, message)
+		return nil, said{message, store.ErrNotFound}
 	case http.StatusConflict:
-		return nil, fmt.Errorf("%w: %s", store.ErrAmbiguous, message)
+		return nil, said{message, store.ErrAmbiguous}
 	case http.StatusBadRequest:
-		return nil, fmt.Errorf("%w: %s", ErrBadRequest, message)
+		return nil, said{message, ErrBadRequest}
 	}
 	return nil, fmt.Errorf("agent: %s", message)
 }
+
+// said is an error in the agent's words, and what it is.
+type said struct {
+	message string
+	is      error
+}
+
+func (s said) Error() string { return s.message }
+func (s said) Unwrap() error { return s.is }
 
 // explain says what a connection that failed means.
 func (c *Client) explain(err error) error {

@@ -197,6 +197,7 @@ func TestRepeatsAreCountedAndNotRepeated(t *testing.T) {
 	b := newBench(t, 0)
 	b.use(1, "bash "+script)
 	b.run(1.5, "bash "+script)
+	b.Tick(at(3))
 	b.Tick(at(10))
 	b.alerts = nil
 	for range 1000 {

@@ -198,6 +198,7 @@ func TestAGatewayWithoutDirectoriesApprovesNothingMore(t *testing.T) {
 func TestEndpoints(t *testing.T) {
 	v := load(t, `
 endpoints:
+  providers: true
   approved:
     extend:
       - API.Notion.com.

@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -90,8 +91,12 @@ type heads struct{ records, alerts int64 }
 // that this version does not know, is set aside under another name and an empty
 // store is begun; Recovered tells.
 func Open(path string, limits Limits) (*Store, error) {
+	path, err := filepath.Abs(path) // SQLite takes it as a URI, which has no other
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	s := &Store{path: path, limits: limits.withDefaults(), changed: make(chan struct{})}
-	err := s.open()
+	err = s.open()
 	if isDamage(err) {
 		var aside string
 		if aside, s.recovered, err = setAside(path, s.limits.Now(), err); err != nil {

@@ -488,6 +488,17 @@ func TestSessionsAreListedOnceWithWhatCameOfThem(t *testing.T) {
 	}
 }
 
+func TestAnyPathIsAPath(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, path := range []string{"events.db", "relative/events.db", "./a b/100%?mode=ro#x.db"} {
+		s := open(t, path, store.Limits{})
+		add(t, s, []event.Record{fileOpen(1, "weather", 41)})
+		if fi, err := os.Stat(path); err != nil || fi.Size() == 0 {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 func TestFilesAreTheOwnersOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state", "events.db")
 	s := open(t, path, store.Limits{})
