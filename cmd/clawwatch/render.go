@@ -138,14 +138,14 @@ func command(p *event.Process) string {
 		}
 		return "?"
 	}
-	words := make([]string, len(p.CommandArgs))
+	quoted := make([]string, len(p.CommandArgs))
 	for i, a := range p.CommandArgs {
-		words[i] = text(a)
+		quoted[i] = text(a)
 		if a == "" || strings.ContainsAny(a, " \t\n\"'") {
-			words[i] = text(strconv.Quote(a))
+			quoted[i] = text(strconv.Quote(a))
 		}
 	}
-	s := strings.Join(words, " ")
+	s := strings.Join(quoted, " ")
 	if p.ArgsTruncated {
 		s += " …"
 	}

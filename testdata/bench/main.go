@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -98,7 +99,7 @@ func connect(n int, _ string) error {
 			if err != nil {
 				return
 			}
-			c.(*net.TCPConn).SetLinger(0)
+			io.Copy(io.Discard, c) // until the other side closes
 			c.Close()
 		}
 	}()

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+	_ "modernc.org/sqlite"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"clawwatch": func() { os.Exit(Main()) },
+		"node":      gateway,
+	})
+}
+
+// gateway stands in for OpenClaw's: a program called node that takes the
+// gateway's name, runs its last argument as an exec tool call, and stays for a
+// while. It costs no minute to start, and has no records but what the script
+// lays out.
+func gateway() {
+	name := []byte("openclaw-gatewa\x00")
+	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0); err != nil {
+		panic(err)
+	}
+	time.Sleep(2 * time.Second) // for the agent to find it
+	eval := "eval 'unset OPENCLAW_PREPEND_PATH; " + os.Args[len(os.Args)-1] + "'"
+	cmd := exec.Command("/bin/sh", "-c", `echo 1000 > /proc/self/oom_score_adj 2>/dev/null; exec "$0" "$@"`, "/bin/bash", "--noprofile", "--norc", "-c", eval)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	time.Sleep(time.Minute)
+}
+
+// Each script is a use of the command line, or a misuse.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Condition: func(cond string) (bool, error) {
+			if cond != "root" {
+				return false, fmt.Errorf("unknown condition %s", cond)
+			}
+			if os.Geteuid() != 0 && os.Getenv("CI") == "true" {
+				return false, fmt.Errorf("needs root, and in CI has to have it")
+			}
+			return os.Geteuid() == 0, nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"noise": noise, "database": database, "until": until},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("SOCK", filepath.Join(env.WorkDir, "sock"))
+			env.Setenv("CLAWWATCH_SOCKET", filepath.Join(env.WorkDir, "sock"))
+			return errors.Join(os.Chmod(filepath.Dir(env.WorkDir), 0o755), os.Chmod(env.WorkDir, 0o777))
+		},
+	})
+}
+
+// noise FILE: 100 MiB that are no text.
+func noise(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	chunk := []byte(strings.Repeat("\x00\xff\x1b[2J# x\n", 1<<17))
+	for n := 0; n < 100<<20; n += len(chunk) {
+		_, err = f.Write(chunk)
+		ts.Check(err)
+	}
+	ts.Check(f.Close())
+}
+
+// database FILE VERSION: an SQLite database with that user_version, without the
+// tables that are looked for.
+func database(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = db.Exec("pragma journal_mode = wal; pragma user_version = " + args[1] + "; create table t (x)")
+	ts.Check(err)
+	ts.Check(db.Close())
+}
+
+// until REGEXP COMMAND…: run the command until what it prints matches, for a
+// minute.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := regexp.Compile(args[0])
+	ts.Check(err)
+	var out []byte
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		cmd := exec.Command(filepath.Join(filepath.SplitList(ts.Getenv("PATH"))[0], args[1]), args[2:]...)
+		cmd.Env = append(os.Environ(), "CLAWWATCH_SOCKET="+ts.Getenv("CLAWWATCH_SOCKET"))
+		if out, err = cmd.CombinedOutput(); want.Match(out) {
+			return
+		}
+	}
+	ts.Fatalf("no %q within a minute; the last answer ends in (%v):\n%s", args[0], err, out[max(0, len(out)-2000):])
+}
