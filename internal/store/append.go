@@ -91,14 +91,12 @@ func (s *Store) append(lines []line, alerts []event.Alert) error {
 		return err
 	}
 	s.next, s.tail, s.written = w.next, w.tail, s.written+w.written
-	if trimmed {
-		s.written = 0
-		if err := s.vacuum(); err != nil {
-			return err
-		}
-	}
 	if len(lines) > 0 || len(alerts) > 0 {
 		s.publish(head)
+	}
+	if trimmed {
+		s.written = 0
+		s.vacuum()
 	}
 	return nil
 }

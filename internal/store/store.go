@@ -8,7 +8,7 @@
 // inventory of skills. When the store is full the oldest records go first;
 // alerts go when no record is left to go.
 //
-// Costs: about 10 µs of CPU and 100 bytes of disk a record. A query reads only
+// Costs: 10 to 20 µs of CPU and 30 to 70 bytes of disk a record. A query reads only
 // blocks that can match, but one for something common over a long time parses
 // them all: about 10 µs a record again. No read transaction outlives one
 // block, so that slow readers hold up neither the writer nor the checkpoint.
