@@ -65,6 +65,9 @@ type Watcher interface {
 	Unwatch(event.ProcID) error
 }
 
+// A Reporter is a Collector that knows which parts of it this host refused.
+type Reporter interface{ Coverage() []event.Coverage }
+
 // Select opens, in order of preference, every probe that adds a kind no
 // earlier one gives. It returns what each probe sees, and why the others do
 // not. A kind nobody sees is no error; it is a Coverage with fidelity none.
@@ -94,6 +97,9 @@ func Select(probes []Probe, cfg Config) ([]Collector, []event.Coverage) {
 		}
 		open = append(open, c)
 		report = append(report, event.Coverage{Probe: p.Name, Kinds: adds, Fidelity: p.Fidelity.String()})
+		if r, ok := c.(Reporter); ok {
+			report = append(report, r.Coverage()...)
+		}
 	}
 	return open, dropCovered(report, covered)
 }

@@ -127,6 +127,16 @@ func whose(a *event.Attribution) (skill, sure string) {
 	return orDash(skill), orDash(string(a.Confidence))
 }
 
+// modelText leaves out what OpenClaw puts before the model's own command: some
+// 700 characters that are the same each time. The JSON output has all of it.
+func modelText(arg string) string {
+	const end = "unset OPENCLAW_PREPEND_PATH; "
+	if _, after, ok := strings.Cut(arg, end); ok && strings.Contains(arg, "eval '") {
+		return "… " + strings.TrimSuffix(after, "'")
+	}
+	return arg
+}
+
 // command is the command line of a process, quoted where it must be to be read.
 func command(p *event.Process) string {
 	if p == nil {
@@ -140,6 +150,7 @@ func command(p *event.Process) string {
 	}
 	quoted := make([]string, len(p.CommandArgs))
 	for i, a := range p.CommandArgs {
+		a = modelText(a)
 		quoted[i] = text(a)
 		if a == "" || strings.ContainsAny(a, " \t\n\"'") {
 			quoted[i] = text(strconv.Quote(a))

@@ -129,6 +129,9 @@ func printAttribution(out *printer, a *event.Attribution) {
 
 	out.line("\nEvidence, strongest first")
 	for i, e := range a.Evidence {
+		if e.Kind == "rejected" {
+			continue // these come last, and below
+		}
 		out.linef("  %d. %-18s %s", i+1, text(e.Kind), text(e.Detail))
 	}
 	if len(a.Evidence) == 0 {
@@ -142,6 +145,12 @@ func printAttribution(out *printer, a *event.Attribution) {
 		}
 		n++
 		out.linef("  %-20s %s", words(c.Name, c.Version), text(c.Dir))
+	}
+	for _, e := range a.Evidence {
+		if e.Kind == "rejected" {
+			n++
+			out.line("  " + text(e.Detail))
+		}
 	}
 	if n == 0 {
 		out.line("  no other skill")

@@ -5,7 +5,7 @@
 // that a descendant does is missed; a process that takes OpenClaw's name is
 // marked by the kernel side itself and reported as a Candidate. All others cost
 // next to nothing: five rare hooks are always there, and those on system calls
-// (some 80 ns a call for every process of the host) only while something is
+// (20 to 80 ns a call for every process of the host) only while something is
 // marked.
 //
 // What it costs: 8 MiB of locked memory for the ring, 32 KiB a CPU, and for

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -96,7 +97,7 @@ func untilBody[T event.Body](b *bench, id event.ProcID, match func(T) bool) T {
 	return b.until(fmt.Sprintf("%T", *new(T)), is).Body.(T)
 }
 
-// actRefused connects to a port that nobody serves, with and without waiting.
+// actRefused connects to a port that nobody serves.
 func actRefused(out io.Writer) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -131,11 +132,72 @@ func testRefused(b *bench) {
 	}
 }
 
-// actUDP sends from one socket to two peers, twice to each, by address; and
-// from a connected one. The first peer answers.
+// actAgain connects without waiting, and calls again to learn how it went.
+func actAgain(out io.Writer) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	fmt.Fprintln(out, l.Addr())
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	to := &unix.SockaddrInet4{Port: l.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	if err := unix.Connect(fd, to); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return err
+	}
+	if _, err := l.Accept(); err != nil {
+		return err
+	}
+	for range 3 {
+		if err := unix.Connect(fd, to); err != nil && !errors.Is(err, unix.EISCONN) {
+			return err
+		}
+	}
+	return nil
+}
+
+func testAgain(b *bench) {
+	c := b.run("again")
+	peer := netip.MustParseAddrPort(c.line(b.t))
+	untilBody(b, c.id, func(x event.Close) bool { return x.Peer == peer })
+	if all := bodies[event.Connect](b, c.id); len(all) != 1 || all[0].Errno != 0 || all[0].Peer != peer {
+		b.t.Errorf("connects %+v, want one to %v", all, peer)
+	}
+}
+
+// sendBatch sends one datagram with sendmmsg.
+func sendBatch(s *net.UDPConn, to netip.AddrPort, text []byte) error {
+	address := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: to.Port()<<8 | to.Port()>>8, Addr: to.Addr().As4()}
+	vector := unix.Iovec{Base: &text[0], Len: uint64(len(text))}
+	message := struct {
+		unix.Msghdr
+		sent uint32
+	}{Msghdr: unix.Msghdr{
+		Name: (*byte)(unsafe.Pointer(&address)), Namelen: unix.SizeofSockaddrInet4, Iov: &vector, Iovlen: 1,
+	}}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var errno unix.Errno
+	err = raw.Control(func(fd uintptr) {
+		_, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&message)), 1, 0, 0, 0)
+	})
+	if errno != 0 {
+		return errno
+	}
+	return err
+}
+
+// actUDP sends from one socket to three peers, by each of the system calls for
+// it, twice to two of them; and from a connected one. The first peer answers.
 func actUDP(out io.Writer) error {
 	var peers []*net.UDPConn
-	for range 3 {
+	for range 4 {
 		p, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			return err
@@ -148,11 +210,15 @@ func actUDP(out io.Writer) error {
 		return err
 	}
 	for range 2 {
-		for _, p := range peers[:2] {
-			if _, err := s.WriteTo(make([]byte, 100), p.LocalAddr()); err != nil {
-				return err
-			}
+		if _, err := s.WriteTo(make([]byte, 100), peers[0].LocalAddr()); err != nil {
+			return err
 		}
+		if _, _, err := s.WriteMsgUDP(make([]byte, 100), nil, peers[1].LocalAddr().(*net.UDPAddr)); err != nil {
+			return err
+		}
+	}
+	if err := sendBatch(s, peers[3].LocalAddr().(*net.UDPAddr).AddrPort(), make([]byte, 60)); err != nil {
+		return err
 	}
 	if _, err := peers[0].WriteTo(make([]byte, 33), s.LocalAddr()); err != nil {
 		return err
@@ -167,7 +233,7 @@ func actUDP(out io.Writer) error {
 	if _, err := c.Write(make([]byte, 500)); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, s.LocalAddr(), c.LocalAddr(), peers[0].LocalAddr(), peers[1].LocalAddr(), peers[2].LocalAddr())
+	fmt.Fprintln(out, s.LocalAddr(), c.LocalAddr(), peers[0].LocalAddr(), peers[1].LocalAddr(), peers[2].LocalAddr(), peers[3].LocalAddr())
 	return errors.Join(s.Close(), c.Close())
 }
 
@@ -198,8 +264,8 @@ func testUDP(b *bench) {
 		}
 	}
 	got := untilBody(b, c.id, func(x event.Close) bool { return x.Local == plain && x.Transport == event.UDP })
-	if got.Sent != 400 || got.Received != 33 || got.Peer != peers[0] {
-		b.t.Errorf("close %+v, want 400 sent, 33 received", got)
+	if got.Sent != 460 || got.Received != 33 || got.Peer != peers[0] {
+		b.t.Errorf("close %+v, want 460 sent, 33 received", got)
 	}
 	got = untilBody(b, c.id, func(x event.Close) bool { return x.Local == connected && x.Transport == event.UDP })
 	if got.Sent != 500 || got.Peer != peers[2] {

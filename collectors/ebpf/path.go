@@ -67,7 +67,9 @@ func (p place) parent() (dir, base string, direct bool) {
 // A resolver follows symbolic links of directories, in the mount namespace of
 // the process that named them. It reads what the kernel has in memory and
 // nothing else, so that no file system can hold it up; where that does not do,
-// or the directory is gone, the path stays as it was written, cleaned.
+// or the directory is gone, the path stays as it was written, cleaned. That is
+// also so for a link that was first followed within the clock tick in which it
+// was made: its access time is due, and that may not be written from memory.
 type resolver struct {
 	procPath string
 	root     int    // the root directory of hostNS

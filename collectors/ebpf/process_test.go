@@ -243,7 +243,7 @@ func expectThreadExec(b *bench, action string) {
 }
 
 func testExitStatus(b *bench) {
-	script := `echo ready; read x; (exit 7); (kill -9 $(cut -d" " -f4 /proc/self/stat)); exit 3`
+	script := `echo ready; read x; exec 2>/dev/null; (exit 7); (kill -9 $(cut -d" " -f4 /proc/self/stat)); exit 3`
 	c := b.startCommand(exec.Command("/bin/sh", "-c", script))
 	if err := b.Watch(c.id); err != nil {
 		b.t.Fatal(err)

@@ -64,6 +64,7 @@ func (s *sensor) Coverage() []event.Coverage {
 func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
 	// Flush is the only way to wake the reader; what is in the ring is read first.
 	defer context.AfterFunc(ctx, func() { _ = s.reader.Flush() })()
+	s.next.disarm = time.Now().Add(disarmEvery)
 	var rec ringbuf.Record
 	for n := 1; ; n++ {
 		err := s.reader.ReadInto(&rec)
@@ -135,7 +136,10 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 	case nil:
 		return nil // a piece of a larger one
 	case event.Candidate:
-		if err := s.arm(); err != nil {
+		s.mu.Lock()
+		err := s.arm()
+		s.mu.Unlock()
+		if err != nil {
 			return err
 		}
 	}
@@ -159,6 +163,8 @@ func (s *sensor) Watch(id event.ProcID) error {
 	if id.PID == int32(os.Getpid()) {
 		return errors.New("watch process: it is this one")
 	}
+	s.mu.Lock() // up to the mark: an armed sensor that watches nothing is soon disarmed
+	defer s.mu.Unlock()
 	// Armed first: from its mark on, all that it does is seen.
 	if err := s.arm(); err != nil {
 		return err
@@ -218,10 +224,9 @@ func (s *sensor) withPidfd(id event.ProcID, do func(uint32) error) error {
 	return err
 }
 
-// arm attaches the hooks that cost others something, if they are not there.
+// arm attaches the hooks that cost others something, if they are not there. It
+// takes 150 ms, and the lock held.
 func (s *sensor) arm() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
 		return fmt.Errorf("arm sensor: %w", os.ErrClosed)
 	}
@@ -262,9 +267,8 @@ func (s *sensor) isArmed() bool {
 }
 
 // disarmIdle takes the costly hooks out when nothing is watched any more and no
-// socket is left whose end is to be told. The lock keeps Watch from marking a
-// process meanwhile; one that the kernel side marks comes with a Candidate,
-// which arms again.
+// socket is left whose end is to be told. Watch has to wait meanwhile; a process
+// that the kernel side marks comes with a Candidate, which arms again.
 func (s *sensor) disarmIdle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

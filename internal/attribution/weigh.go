@@ -49,7 +49,7 @@ func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []ev
 		if s.split {
 			return nil, event.Ambiguous, []event.SkillID{id}, why
 		}
-		return &id, c, nil, why
+		return &id, c, nil, append(why, s.rejected(id, read, earlier)...)
 	}
 	several := func(sets ...skillSet) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence) {
 		var all skillSet
@@ -113,6 +113,27 @@ func weighUnscripted(read, earlier, named, cwd skillSet, one answer, several dou
 	}
 	_, _, _, why := several()
 	return nil, event.None, nil, why
+}
+
+// rejected says of each other skill that the session used why it is not the
+// answer.
+func (s signals) rejected(answer event.SkillID, read, earlier skillSet) []event.Evidence {
+	reason := "the command names no file of it"
+	if s.script != nil && s.script.opened {
+		reason = "no script of it is in this process's lineage"
+	}
+	var why []event.Evidence
+	for _, set := range []struct {
+		skillSet
+		when string
+	}{{read, "in this run"}, {earlier, "before this run"}} {
+		for _, id := range set.skillSet {
+			if id.Dir != answer.Dir && len(why) < maxEvidence {
+				why = append(why, event.Evidence{Kind: "rejected", Detail: fmt.Sprintf("%s was read %s too, but %s", id.Name, set.when, reason)})
+			}
+		}
+	}
+	return why
 }
 
 func skillsOf(reads []read) skillSet {

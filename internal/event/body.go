@@ -109,17 +109,17 @@ type SkillID struct {
 // GatewayFound says that Event.Proc is an OpenClaw gateway, or another OpenClaw process
 // that acts for a person (Role tells).
 type GatewayFound struct {
-	ID         string // its state directory: one gateway at a time can hold it
-	Role       Role
-	StateDir   string
-	ConfigPath string
-	Workspaces []string
-	SkillRoots []string // highest precedence first, absolute and resolved
-	Port       int
-	UID        uint32
-	Home       string   // of the gateway's user, as its environment says
-	Providers  []string // host:port of every configured model provider
-	Version    string
+	ID         string   `json:"id"` // its state directory: one gateway at a time can hold it
+	Role       Role     `json:"role"`
+	StateDir   string   `json:"state_dir"`
+	ConfigPath string   `json:"config_path,omitempty"`
+	Workspaces []string `json:"workspaces,omitempty"`
+	SkillRoots []string `json:"skill_roots,omitempty"` // highest precedence first, absolute and resolved
+	Port       int      `json:"port,omitempty"`
+	UID        uint32   `json:"uid"`
+	Home       string   `json:"home,omitempty"`      // of the gateway's user, as its environment says
+	Providers  []string `json:"providers,omitempty"` // host:port of every configured model provider
+	Version    string   `json:"version,omitempty"`
 }
 
 // A Role says what an OpenClaw process is to its host.
@@ -234,10 +234,10 @@ type Lost struct {
 
 // Coverage says what one probe sees on this host, and why not more.
 type Coverage struct {
-	Probe    string
-	Kinds    []Kind
-	Fidelity string // complete, sampled, none
-	Reason   string // why not complete; empty when it is
+	Probe    string `json:"probe"`
+	Kinds    []Kind `json:"kinds,omitempty"`
+	Fidelity string `json:"fidelity"`         // complete, sampled, none
+	Reason   string `json:"reason,omitempty"` // why not complete; empty when it is
 }
 
 // Kind is file.create for an open that made the file.

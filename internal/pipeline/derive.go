@@ -54,6 +54,7 @@ func (p *Pipeline) handedOver(it *item, b event.Exec) event.EnvRead {
 			read.Names, read.Method = append(read.Names, name), event.EnvExec
 		}
 	}
+	slices.Sort(read.Names) // shells hand them on in another order
 	return read
 }
 

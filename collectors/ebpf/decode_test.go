@@ -1,0 +1,243 @@
+package ebpf
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// wire is the bytes of a record structure and the text behind it.
+func wire[T any](rec T, text ...string) []byte {
+	b := slices.Clone(unsafe.Slice((*byte)(unsafe.Pointer(&rec)), unsafe.Sizeof(rec)))
+	return append(b, strings.Join(text, "")...)
+}
+
+func header(kind sensorKind, flags ...sensorFlags) sensorHeader {
+	h := sensorHeader{Time: 5, Start: 77, Pid: 41, Tid: 42, Kind: kind}
+	for _, f := range flags {
+		h.Flags |= f
+	}
+	return h
+}
+
+func commOf(text string) (c [16]int8) {
+	for i := range text {
+		c[i] = int8(text[i])
+	}
+	return c
+}
+
+const (
+	etc = "passwd\x00etc\x00"
+	tmp = "tmp\x00"
+)
+
+// records are one of each kind, and what it says.
+func records() map[string]struct {
+	raw  []byte
+	want event.Body
+} {
+	v4 := [16]byte{10: 0xff, 11: 0xff, 12: 192, 13: 0, 14: 2, 15: 1}
+	v6 := [16]byte{0: 0x20, 1: 0x01, 15: 1}
+	sock := func(kind sensorKind, protocol, inbound uint16) []byte {
+		return wire(sensorSockRec{
+			H: header(kind), Cookie: 9, Sent: 3, Received: 4, Error: 111,
+			A: sensorAddrs{Local: v6, Peer: v4, LocalPort: 1024, PeerPort: 443, Protocol: protocol, Inbound: inbound},
+		})
+	}
+	local, peer := netip.MustParseAddrPort("[2001::1]:1024"), netip.MustParseAddrPort("192.0.2.1:443")
+	parent := event.ProcID{PID: 40, Start: 76}
+	return map[string]struct {
+		raw  []byte
+		want event.Body
+	}{
+		"fork": {
+			wire(sensorForkRec{H: header(sensorKindKIND_FORK), ParentPid: 40, ParentStart: 76, Uid: 7, Comm: commOf("sh")}),
+			event.Fork{Parent: parent, UID: 7, Comm: "sh"},
+		},
+		"exec": {
+			wire(sensorExecRec{
+				H: header(sensorKindKIND_EXEC, sensorFlagsENV_TRUNCATED), ParentPid: 40, ParentStart: 76, Uid: 7,
+				ArgsTotal: 7, PathLen: 11, CwdLen: 4, EnvLen: 4, ArgsLen: 7, Comm: commOf("fifteen-bytes-x"),
+			}, etc, tmp, "A\x00B\x00", "a\x00\x00bcd\x00"),
+			event.Exec{
+				Path: "/etc/passwd", Cwd: "/tmp", Args: []string{"a", "", "bcd"}, EnvNames: []string{"A", "B"},
+				EnvTruncated: true, Parent: parent, UID: 7, Comm: "fifteen-bytes-x",
+			},
+		},
+		"exec in the root directory, whose arguments could not be read": {
+			wire(sensorExecRec{H: header(sensorKindKIND_EXEC), ArgsTotal: 7, PathLen: 11}, etc),
+			event.Exec{Path: "/etc/passwd", Cwd: "/", ArgsTruncated: true},
+		},
+		"exit with a status":         {wire(sensorExitRec{H: header(sensorKindKIND_EXIT), Status: 3 << 8}), event.Exit{Code: 3}},
+		"exit by signal with a core": {wire(sensorExitRec{H: header(sensorKindKIND_EXIT), Status: 11 | 0x80}), event.Exit{Signal: 11}},
+		"candidate": {
+			wire(sensorCandidateRec{H: header(sensorKindKIND_CANDIDATE), Comm: commOf("openclaw")}),
+			event.Candidate{Comm: "openclaw"},
+		},
+		"open": {
+			wire(sensorOpenRec{H: header(sensorKindKIND_OPEN), F_mode: fmodeRead, I_mode: 0o100644, PathLen: 11}, etc),
+			event.FileOpen{Path: "/etc/passwd", Read: true, TID: 42},
+		},
+		"open that creates": {
+			wire(sensorOpenRec{
+				H: header(sensorKindKIND_OPEN, sensorFlagsPATH_TRUNCATED), F_mode: fmodeWrite | fmodeCreated, PathLen: 4,
+			}, tmp),
+			event.FileOpen{Path: "/tmp", Write: true, Create: true, TID: 42, Truncated: true},
+		},
+		"open of a directory": {
+			wire(sensorOpenRec{H: header(sensorKindKIND_OPEN), F_mode: fmodeRead, I_mode: 0o040755, PathLen: 4}, tmp),
+			event.FileOpen{Path: "/tmp", Read: true, Directory: true, TID: 42},
+		},
+		"connect over UDP": {
+			sock(sensorKindKIND_CONNECT, 17, 0),
+			event.Connect{Transport: event.UDP, Local: local, Peer: peer, Socket: 9, Errno: 111},
+		},
+		"accept": {
+			sock(sensorKindKIND_ACCEPT, 6, 1),
+			event.Accept{Transport: event.TCP, Local: local, Peer: peer, Socket: 9},
+		},
+		"close": {
+			sock(sensorKindKIND_CLOSE, 6, 1),
+			event.Close{Transport: event.TCP, Local: local, Peer: peer, Socket: 9, Inbound: true, Sent: 3, Received: 4},
+		},
+	}
+}
+
+func TestDecode(t *testing.T) {
+	for name, r := range records() {
+		t.Run(name, func(t *testing.T) {
+			var p pieces
+			f, err := p.decode(r.raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.proc != (event.ProcID{PID: 41, Start: 77}) || f.boot != 5 {
+				t.Errorf("%v at %d", f.proc, f.boot)
+			}
+			if !reflect.DeepEqual(f.body, r.want) {
+				t.Errorf("got  %+v\nwant %+v", f.body, r.want)
+			}
+			for n := range r.raw {
+				if f, err := p.decode(r.raw[:n]); err == nil {
+					t.Fatalf("cut to %d bytes: %+v", n, f.body)
+				}
+			}
+		})
+	}
+}
+
+func TestPiecesOfArguments(t *testing.T) {
+	piece := func(offset uint32, text string) []byte {
+		return wire(sensorArgsRec{H: header(sensorKindKIND_ARGS), Offset: offset, Len: uint32(len(text))}, text)
+	}
+	last := wire(sensorExecRec{H: header(sensorKindKIND_EXEC), ArgsTotal: 8})
+	tests := map[string]struct {
+		raw       [][]byte
+		args      []string
+		truncated bool
+	}{
+		"all":                {[][]byte{piece(0, "ab\x00c"), piece(4, "def\x00"), last}, []string{"ab", "cdef"}, false},
+		"the second is lost": {[][]byte{piece(0, "ab\x00c"), last}, []string{"ab", "c"}, true},
+		"the first is lost":  {[][]byte{piece(4, "def\x00"), last}, nil, true},
+		"one between is lost": {
+			[][]byte{piece(0, "ab"), piece(4, "ef"), last}, []string{"ab"}, true,
+		},
+		"an earlier exec was lost": {
+			[][]byte{piece(0, "old"), piece(0, "ab\x00c"), piece(4, "def\x00"), last}, []string{"ab", "cdef"}, false,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var p pieces
+			var got fact
+			for _, raw := range test.raw {
+				var err error
+				if got, err = p.decode(raw); err != nil {
+					t.Fatal(err)
+				}
+			}
+			x := got.body.(event.Exec)
+			if !slices.Equal(x.Args, test.args) || x.ArgsTruncated != test.truncated {
+				t.Errorf("%q, truncated %v", x.Args, x.ArgsTruncated)
+			}
+			if len(p) != 0 {
+				t.Errorf("%d processes kept", len(p))
+			}
+		})
+	}
+}
+
+func TestPiecesAreBounded(t *testing.T) {
+	var p pieces
+	for pid := range int32(10 * maxPieces) {
+		p.add(event.ProcID{PID: pid}, 0, []byte("never ended"))
+	}
+	if len(p) > maxPieces {
+		t.Errorf("%d processes kept, want at most %d", len(p), maxPieces)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, r := range records() {
+		f.Add(r.raw)
+	}
+	f.Add(wire(sensorArgsRec{H: header(sensorKindKIND_ARGS), Len: 3}, "abc"))
+	f.Add(wire(sensorChangeRec{H: header(sensorKindKIND_RENAME), NameLen: [2]uint16{2, 3}}, "a\x00bb\x00"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var p pieces
+		got, err := p.decode(raw)
+		if err != nil {
+			return
+		}
+		for _, path := range pathsOf(got.body) {
+			if !strings.HasPrefix(path, "/") {
+				t.Errorf("path %q is not absolute", path)
+			}
+		}
+		if got.change != nil {
+			for _, name := range got.change.names {
+				name.parent() // must not panic
+			}
+		}
+	})
+}
+
+func pathsOf(body event.Body) []string {
+	switch b := body.(type) {
+	case event.Exec:
+		return []string{b.Path, b.Cwd}
+	case event.FileOpen:
+		return []string{b.Path}
+	default:
+		return nil
+	}
+}
+
+func TestParseStart(t *testing.T) {
+	tests := map[string]uint64{
+		"7 (a) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 900 1":             900,
+		"7 (a) b) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 900":            900,
+		"7 ((sd-pam) 1 2 3\n) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 12": 12,
+	}
+	for stat, want := range tests {
+		if got, err := parseStart([]byte(stat)); got != want || err != nil {
+			t.Errorf("%q: %d, %v, want %d", stat, got, err, want)
+		}
+	}
+	for _, stat := range []string{"", ")", "7 (a) S 1", "7 (a) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 x"} {
+		if got, err := parseStart([]byte(stat)); err == nil {
+			t.Errorf("%q: %d, want an error", stat, got)
+		}
+	}
+}
+
+func FuzzParseStart(f *testing.F) {
+	f.Add([]byte("7 (a) b) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 900"))
+	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseStart(b) }) // must not panic
+}
