@@ -15,7 +15,7 @@ const module = "github.com/clawwatch/clawwatch/"
 var may = []struct{ room, imports, because string }{
 	{"cmd/clawwatch", "*", "it lists collectors, exporters and verbs explicitly"},
 	{"internal/agent", "collectors collectors/ebpf collectors/openclaw collectors/procfs collectors/skills", "it owns them, and passes word between those that never meet"},
-	{"internal/agent", "exporters exporters/otlp internal/console", "it owns where alerts and records go"},
+	{"internal/agent", "exporters exporters/otlp exporters/jsonl internal/console", "it owns where alerts and records go"},
 	{"internal/agent", "internal/pipeline internal/store internal/api internal/policy internal/redact internal/event rules", "it builds the pipeline and what stands behind it"},
 	{"internal/agent", "internal/policy/yamlfile", "its configuration is read as strictly as the policy"},
 	{"collectors", "internal/event", "observing means emitting events"},
@@ -33,6 +33,7 @@ var may = []struct{ room, imports, because string }{
 	{"internal/console", "internal/event internal/redact", "one way of printing an alert"},
 	{"exporters", "internal/event", "a batch is records and alerts"},
 	{"exporters/otlp", "exporters internal/event internal/spool", "one way out"},
+	{"exporters/jsonl", "exporters internal/event", "another"},
 }
 
 // alone lists outside packages that a single room may import.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the driver
 )
 
@@ -28,15 +29,18 @@ const (
 
 // A connection reads one agent's database without leaving a trace in it.
 //
-// The gateway's writer is never made to wait: statements are short, each ends
-// its read transaction before anything is done with its rows, and between
-// statements only the lock is held that every open connection holds. No file is
-// made: with a gateway running, the -wal and -shm files are there and are opened
-// as they are (readonly_shm); without one and without a -wal file nobody writes,
-// and the database is read as a plain file (immutable). The one gap: where the
-// gateway deletes its -wal between our look and SQLite's, SQLite makes an empty
-// one in its place, which the next writer uses.
+// The gateway's writer is never made to wait: statements are short, and each
+// ends its read transaction before anything is done with its rows. Between them
+// only a shared lock on the database is held, ours and SQLite's own.
+//
+// No file is made. Where a -wal file exists, it and its -shm file are opened as
+// they are (readonly_shm). Where none does, nobody writes, and the database is
+// read as a plain file (immutable): SQLite would make an empty -wal otherwise. So
+// that the answer stays true while SQLite opens, our lock comes first: a gateway
+// that ends meanwhile cannot delete its -wal, and leaves it to the next one, as
+// with any other reader.
 type connection struct {
+	lock    *os.File // closed last: closing it drops SQLite's locks, too
 	db      *sql.DB
 	columns map[string]bool // "table.column" that exist
 	version int
@@ -54,68 +58,102 @@ type meta struct {
 // openDatabase opens path, a file that was looked at already. The errors say
 // what is wrong with it as a source of records.
 func openDatabase(ctx context.Context, path string) (*connection, error) {
-	mode, err := modeFor(path)
+	lock, err := lockShared(path)
 	if err != nil {
 		return nil, err
 	}
-	dsn := url.URL{Scheme: "file", Path: path, RawQuery: mode +
-		"&_pragma=busy_timeout(50)&_pragma=query_only(1)&_pragma=trusted_schema(0)" +
-		"&_pragma=cell_size_check(1)&_pragma=mmap_size(0)&_pragma=cache_size(-512)"}
-	db, err := sql.Open("sqlite", dsn.String())
-	if err != nil {
-		return nil, fmt.Errorf("open: %w", err)
-	}
-	db.SetMaxOpenConns(1)
-	c := &connection{db: db, columns: map[string]bool{}}
-	if err := c.checkSchema(ctx); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxRow))
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
+	c := &connection{lock: lock, columns: map[string]bool{}}
+	if err := c.open(ctx, path); err != nil {
+		c.close()
+		return nil, err
 	}
 	return c, nil
 }
 
-func (c *connection) close() error {
-	c.zstd.Close()
-	return c.db.Close()
+func (c *connection) open(ctx context.Context, path string) error {
+	mode, err := modeFor(path, c.lock)
+	if err != nil {
+		return err
+	}
+	if mode == rollback { // its writer waits for readers' locks: SQLite's are short
+		_ = c.lock.Close()
+	}
+	dsn := url.URL{
+		Scheme: "file", Path: path, RawQuery: mode +
+			"&_pragma=busy_timeout(50)&_pragma=query_only(1)&_pragma=trusted_schema(0)" +
+			"&_pragma=cell_size_check(1)&_pragma=mmap_size(0)&_pragma=cache_size(-512)",
+	}
+	c.db, err = sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	c.db.SetMaxOpenConns(1)
+	c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxRow))
+	if err != nil {
+		return fmt.Errorf("make decoder: %w", err)
+	}
+	return c.checkSchema(ctx)
 }
 
-// modeFor says how to open a database so that no file is made.
-func modeFor(path string) (string, error) {
-	wal, err := isWAL(path)
+// close gives everything back. All was only read: its errors lose nothing.
+func (c *connection) close() {
+	if c.zstd != nil {
+		c.zstd.Close()
+	}
+	if c.db != nil {
+		_ = c.db.Close()
+	}
+	_ = c.lock.Close()
+}
+
+// lockShared takes the lock on a database that SQLite's readers take, on the
+// bytes that its file format sets aside for them. It belongs to the open file
+// and not, as SQLite's own, to the process, so neither undoes the other. A
+// writer that is just closing the database is an error: it is tried again.
+func lockShared(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK, Start: 0x40000002, Len: 510})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// modeFor says how to open a locked database so that no file is made.
+func modeFor(path string, f io.ReaderAt) (string, error) {
+	header := make([]byte, 100)
+	if _, err := f.ReadAt(header, 0); err != nil {
+		return "", fmt.Errorf("read header: %w", err)
+	}
+	if !bytes.HasPrefix(header, []byte("SQLite format 3\x00")) {
+		return "", errors.New("no SQLite database")
+	}
+	if header[18] != 2 { // a rollback journal, as OpenClaw uses on network file systems
+		return rollback, nil
+	}
+	wal, err := os.Lstat(path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return closed, nil
+	}
 	if err != nil {
 		return "", err
 	}
-	if !wal { // a rollback journal, as OpenClaw uses on network file systems
-		return "mode=ro", nil
+	if _, err := os.Lstat(path + "-shm"); errors.Is(err, fs.ErrNotExist) && wal.Size() == 0 {
+		return closed, nil
 	}
-	_, err = os.Lstat(path + "-wal")
-	if errors.Is(err, fs.ErrNotExist) {
-		return "mode=ro&immutable=1", nil
-	}
-	return "mode=ro&readonly_shm=1", err
+	return shared, nil
 }
 
-// isWAL reads the write version out of the database's header. It must not be
-// called while a connection is open: closing a file drops the process's POSIX
-// locks on it, the connection's included.
-func isWAL(path string) (bool, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	header := make([]byte, 100)
-	if _, err := io.ReadFull(f, header); err != nil {
-		return false, fmt.Errorf("read header: %w", err)
-	}
-	if !bytes.HasPrefix(header, []byte("SQLite format 3\x00")) {
-		return false, errors.New("no SQLite database")
-	}
-	return header[18] == 2, nil
-}
+// The ways to open a database: one with a rollback journal, one that nobody
+// has open, and one that others have open or left behind in a crash.
+const (
+	rollback = "mode=ro"
+	closed   = "mode=ro&immutable=1"
+	shared   = "mode=ro&readonly_shm=1"
+)
 
 // checkSchema learns which of the columns that we read there are. Only plain
 // tables are read: a view could compute for ever.
@@ -131,7 +169,7 @@ func (c *connection) checkSchema(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read schema: %w", err)
 	}
-	defer rows.Close()
+	defer rows.Close() // its error is that of rows.Err
 	for rows.Next() {
 		var table, column string
 		if err := rows.Scan(&table, &column); err != nil {
@@ -182,7 +220,7 @@ func (c *connection) list(ctx context.Context, after int64, limit int) (ids []in
 	if err != nil {
 		return nil, nil, fmt.Errorf("list rows: %w", err)
 	}
-	defer rows.Close()
+	defer rows.Close() // its error is that of rows.Err
 	for rows.Next() {
 		var id int64
 		var session sql.NullString
@@ -258,7 +296,7 @@ func (q query) scanRaw(f func(*sql.Rows) error) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer rows.Close() // its error is that of rows.Err
 	if !rows.Next() {
 		return cmp.Or(rows.Err(), sql.ErrNoRows)
 	}
@@ -273,7 +311,7 @@ func values[T any](ctx context.Context, c *connection, text string, args ...any)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer rows.Close() // its error is that of rows.Err
 	var out []T
 	for rows.Next() {
 		var v T

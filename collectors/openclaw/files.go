@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// stranger is returned for a file that the gateway's user does not own: another
+// errStranger is returned for a file that the gateway's user does not own: another
 // user's process may name it, and must not make us read it.
-var stranger = errors.New("not owned by the process's user")
+var errStranger = errors.New("not owned by the process's user")
 
 func owner(fi fs.FileInfo) uint32 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
@@ -39,7 +39,7 @@ func resolve(path string) string {
 	}
 }
 
-// checkOwner returns stranger unless the directory, or where it does not exist
+// checkOwner returns errStranger unless the directory, or where it does not exist
 // yet the nearest parent that does, belongs to the user. path is resolved.
 func checkOwner(path string, uid uint32) error {
 	for {
@@ -52,7 +52,7 @@ func checkOwner(path string, uid uint32) error {
 			return err
 		}
 		if !fi.IsDir() || !mayUse(fi, uid) {
-			return fmt.Errorf("%s: %w", path, stranger)
+			return fmt.Errorf("%s: %w", path, errStranger)
 		}
 		return nil
 	}
@@ -70,10 +70,10 @@ func lstatBelow(root string, uid uint32, elems ...string) (fs.FileInfo, error) {
 			return nil, err
 		}
 		if owner(fi) != 0 && !mayUse(fi, uid) {
-			return nil, fmt.Errorf("%s: %w", path, stranger)
+			return nil, fmt.Errorf("%s: %w", path, errStranger)
 		}
 		last := i == len(elems)-1
-		if !fi.IsDir() && !(last && fi.Mode().IsRegular()) {
+		if !fi.IsDir() && (!last || !fi.Mode().IsRegular()) {
 			return nil, fmt.Errorf("%s: %s, want a plain file or directory", path, fi.Mode().Type())
 		}
 	}
@@ -98,7 +98,7 @@ func readSettingsFile(path string, uid uint32, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %s, want a plain file", path, fi.Mode().Type())
 	}
 	if !mayUse(fi, uid) && fi.Mode().Perm()&0o004 == 0 {
-		return nil, fmt.Errorf("%s: %w", path, stranger)
+		return nil, fmt.Errorf("%s: %w", path, errStranger)
 	}
 	if fi.Size() > limit {
 		return nil, fmt.Errorf("%s: %d bytes, more than the %d read", path, fi.Size(), limit)

@@ -67,8 +67,8 @@ func roleOf(p procfs.Process) event.Role {
 
 // describe says what an OpenClaw process is and where its things are. Of a
 // process whose state directory is not its user's, nothing it says is taken;
-// the error says why.
-func describe(proc fs.FS, p procfs.Process) (event.GatewayFound, error) {
+// the error says why. pkg is looked for only while it is not known.
+func describe(proc fs.FS, p procfs.Process, pkg *install) (event.GatewayFound, error) {
 	g := event.GatewayFound{
 		ID:   fmt.Sprintf("unverified:%d", p.ID.PID),
 		Role: roleOf(p),
@@ -100,9 +100,11 @@ func describe(proc fs.FS, p procfs.Process) (event.GatewayFound, error) {
 	for _, w := range s.workspaces(env, state, p.Cwd, agents) {
 		g.Workspaces = append(g.Workspaces, resolve(w))
 	}
-	pkg := packageDir(proc, p, env, state)
-	g.Version = versionOf(pkg)
-	g.SkillRoots = skillRoots(g, env, p.Cwd, s, agents, pkg)
+	if pkg.dir == "" {
+		*pkg = findInstall(proc, p, env, state)
+	}
+	g.Version = pkg.version
+	g.SkillRoots = skillRoots(g, env, p.Cwd, s, agents, pkg.dir)
 	return g, err
 }
 
@@ -193,10 +195,13 @@ func skillRoots(g event.GatewayFound, env environment, cwd string, s settings, a
 	return unique(roots)
 }
 
-// packageDir finds the installed package that the process runs from: by its
-// script, its executable, the links that OpenClaw leaves in its state
-// directory, or a child that it starts from there. Empty: not found.
-func packageDir(proc fs.FS, p procfs.Process, env environment, state string) string {
+// An install is OpenClaw's package as it is on disk. Zero: not found.
+type install struct{ dir, version string }
+
+// findInstall finds the package that the process runs from: by its script, its
+// executable, the links that OpenClaw leaves in its state directory, or a child
+// that it starts from there.
+func findInstall(proc fs.FS, p procfs.Process, env environment, state string) install {
 	hints := slices.Concat(p.Args, []string{p.Path, env["_"], env["npm_package_json"]})
 	links, _ := os.ReadDir(filepath.Join(state, "plugin-skills"))
 	for _, l := range links[:min(len(links), 16)] {
@@ -204,61 +209,56 @@ func packageDir(proc fs.FS, p procfs.Process, env environment, state string) str
 			hints = append(hints, target)
 		}
 	}
+	hints = append(hints, childArgs(proc, p.ID.PID)...)
 	for _, h := range hints {
-		if dir := packageAbove(h, p.Cwd); dir != "" {
-			return dir
+		if in := installAbove(h, p.Cwd); in.dir != "" {
+			return in
 		}
 	}
-	return packageOfChild(proc, p)
+	return install{}
 }
 
-// packageOfChild looks at the arguments of the process's children: the spawn
-// broker, which starts all commands, is a script of the package.
-func packageOfChild(proc fs.FS, p procfs.Process) string {
-	b, err := fs.ReadFile(proc, fmt.Sprintf("%d/task/%d/children", p.ID.PID, p.ID.PID))
+// childArgs gives the arguments of the process's children: the spawn broker,
+// which starts all commands, is a script of the package.
+func childArgs(proc fs.FS, pid int32) []string {
+	b, err := fs.ReadFile(proc, fmt.Sprintf("%d/task/%d/children", pid, pid))
 	if err != nil {
-		return ""
+		return nil
 	}
-	fields := strings.Fields(string(b))
-	for _, field := range fields[:min(len(fields), 64)] {
-		args, err := fs.ReadFile(proc, field+"/cmdline")
+	var all []string
+	pids := strings.Fields(string(b))
+	for _, child := range pids[:min(len(pids), 64)] {
+		args, err := fs.ReadFile(proc, child+"/cmdline")
 		if err != nil {
 			continue
 		}
-		for a := range strings.SplitSeq(string(args), "\x00") {
-			if dir := packageAbove(a, p.Cwd); dir != "" {
-				return dir
-			}
-		}
+		all = append(all, strings.Split(string(args[:min(len(args), maxPath)]), "\x00")...)
 	}
-	return ""
+	return all
 }
 
-// packageAbove gives the OpenClaw package that a file belongs to, or nothing.
-func packageAbove(file, cwd string) string {
+// installAbove gives the OpenClaw package that a file belongs to.
+func installAbove(file, cwd string) install {
 	if !strings.Contains(file, "openclaw") || len(file) > maxPath {
-		return ""
+		return install{}
 	}
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(cwd, file)
 	}
 	real, err := filepath.EvalSymlinks(file)
 	if err != nil {
-		return ""
+		return install{}
 	}
 	for dir := real; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if versionOf(dir) != "" {
-			return dir
+		if v := versionOf(dir); v != "" {
+			return install{dir, v}
 		}
 	}
-	return ""
+	return install{}
 }
 
 // versionOf reads the version of the OpenClaw package in dir; empty: it is none.
 func versionOf(dir string) string {
-	if dir == "" {
-		return ""
-	}
 	b, err := readSettingsFile(filepath.Join(dir, "package.json"), 0, 1<<20)
 	if err != nil {
 		return ""

@@ -33,6 +33,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,9 +55,11 @@ type Config struct {
 
 const (
 	settle    = 20 * time.Millisecond  // from the first sign of a commit to its reading
+	gap       = 50 * time.Millisecond  // between readings
 	nudgeLook = 250 * time.Millisecond // between looks at a nudged process
 	nudgeFor  = time.Minute            // that it is looked at
 	young     = time.Minute            // age up to which a process may still take the name
+	fullScan  = 12                     // one in so many asks the old ones, too
 	linger    = 10 * time.Second       // that records are read on after their last process
 	maxStates = 64                     // state directories followed
 )
@@ -69,13 +72,15 @@ type Collector struct {
 	nudged  map[event.ProcID]time.Time // until when it is looked at
 	known   map[event.ProcID]*process
 	others  map[int32]time.Time // processes that are not OpenClaw's: since when known
-	states  map[string]*state   // by directory
-	watcher *fsnotify.Watcher   // nil: none to be had, polling does
+	scans   int
+	states  map[string]*state // by directory
+	watcher *fsnotify.Watcher // nil: none to be had, polling does
 }
 
 // A process is an OpenClaw process that lives.
 type process struct {
 	found event.GatewayFound
+	pkg   install
 	said  string // why it is not believed, as last logged
 }
 
@@ -109,12 +114,9 @@ func (c *Collector) Nudge(id event.ProcID) {
 	}
 }
 
-// Close gives back connections and watches. It may be called without Run, and
+// Close gives back the watches. It may be called without Run, and
 // not while Run is running.
 func (c *Collector) Close() error {
-	for _, s := range c.states {
-		s.close()
-	}
 	if c.watcher == nil {
 		return nil
 	}
@@ -139,6 +141,7 @@ func (c *Collector) Run(ctx context.Context, emit func(event.Event)) error {
 	defer look.Stop()
 	read := time.NewTimer(0)
 	defer read.Stop()
+	var last time.Time
 	armed := true // read will fire: a storm of commits must not put it off
 	if err := c.scan(emit); err != nil {
 		return err
@@ -164,13 +167,13 @@ func (c *Collector) Run(ctx context.Context, emit func(event.Event)) error {
 		case e := <-changes:
 			if c.touched(e.Name) && !armed {
 				armed = true
-				read.Reset(settle)
+				read.Reset(max(settle, gap-time.Since(last)))
 			}
 		case err := <-failures:
 			c.cfg.Log.Warn("watch records", "error", err)
 			c.poll(read) // an overflow: anything may have changed
 		case <-read.C:
-			armed = false
+			armed, last = false, time.Now()
 			for _, s := range c.states {
 				if s.stale {
 					c.refresh(s)
@@ -194,10 +197,12 @@ func (c *Collector) scan(emit func(event.Event)) error {
 	}
 	now := time.Now()
 	others := make(map[int32]time.Time, len(pids))
+	c.scans++
+	full := c.scans%fullScan == 0
 	for _, pid := range pids {
 		first, ok := c.others[pid]
-		if ok && now.Sub(first) > young {
-			others[pid] = first // too old to change; the kernel's nudge covers the rest
+		if ok && now.Sub(first) > young && !full {
+			others[pid] = first // too old to take the name, unless the PID was reused
 			continue
 		}
 		comm, err := procfs.Comm(c.cfg.Proc, pid)
@@ -240,15 +245,22 @@ func (c *Collector) look(id event.ProcID, emit func(event.Event)) {
 		return
 	}
 	p, err := procfs.Read(c.cfg.Proc, id.PID)
-	if err != nil || p.ID != id || !isOpenClaw(p) || c.justForked(p) {
+	if err != nil || p.ID != id {
 		return
 	}
-	found, err := describe(c.cfg.Proc, p)
+	if !isOpenClaw(p) {
+		delete(c.known, id) // it has become another program
+		return
+	}
+	if c.known[id] == nil && c.justForked(p) {
+		return
+	}
 	known := c.known[id]
 	if known == nil {
 		known = &process{}
 		c.known[id] = known
 	}
+	found, err := describe(c.cfg.Proc, p, &known.pkg)
 	if err != nil && known.said != err.Error() {
 		known.said = err.Error()
 		c.cfg.Log.Warn("look at OpenClaw process", "pid", id.PID, "uid", p.UID, "id", found.ID, "error", err)
@@ -262,16 +274,15 @@ func (c *Collector) look(id event.ProcID, emit func(event.Event)) {
 	}
 }
 
-// justForked reports whether a process is a child of a known one that still has
-// its image: it will exec something else in a moment, or be seen again.
+// justForked reports whether a process still has the image of its parent: it
+// will exec something else in a moment, or is looked at again.
 func (c *Collector) justForked(p procfs.Process) bool {
-	for id := range c.known {
-		if id.PID == p.ParentPID && id != p.ID {
-			parent, err := procfs.Read(c.cfg.Proc, id.PID)
-			return err == nil && parent.Comm == p.Comm && reflect.DeepEqual(parent.Args, p.Args)
-		}
+	comm, err := procfs.Comm(c.cfg.Proc, p.ParentPID)
+	if err != nil || comm != p.Comm {
+		return false
 	}
-	return false
+	parent, err := procfs.Read(c.cfg.Proc, p.ParentPID)
+	return err == nil && slices.Equal(parent.Args, p.Args)
 }
 
 func (c *Collector) forget(id event.ProcID) {
@@ -300,7 +311,6 @@ func (c *Collector) follow(found event.GatewayFound, emit func(event.Event)) {
 func (c *Collector) dropIdle() bool {
 	for dir, s := range c.states {
 		if !s.live() {
-			s.close()
 			delete(c.states, dir)
 			return true
 		}

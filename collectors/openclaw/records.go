@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -21,9 +20,8 @@ const (
 	databaseName = "openclaw-agent.sqlite"
 	overlap      = 128              // newest rows that are looked at again each time
 	batch        = 512              // rows listed at once
-	idle         = 5 * time.Second  // after which the connection is closed
 	retryAfter   = 10 * time.Second // a database that could not be read
-	patience     = 3                // failures before that is said
+	patience     = 2 * time.Second  // that it may fail before that is said
 	maxSeen      = 4096             // IDs of rows remembered
 	maxSessions  = 512              // sessions remembered
 
@@ -43,12 +41,11 @@ type records struct {
 	uid   uint32
 	since time.Time
 
-	dirty    bool // to be read
-	conn     *connection
-	used     time.Time
-	files    [2]stamp  // database and -wal, as of the last reading
-	failures int       // in a row
-	retry    time.Time // not before
+	dirty    bool        // to be read
+	conn     *connection // while it is being read
+	files    [2]stamp    // database and -wal, as of the last reading
+	failing  time.Time   // since when; zero: it is not
+	retry    time.Time   // not before
 	started  bool
 	last     int64 // highest row number read
 	tail     map[int64]meta
@@ -67,8 +64,10 @@ type stamp struct {
 func newRecords(dir, agent string, uid uint32, since time.Time) *records {
 	seen, _ := lru.New[string, struct{}](maxSeen) // the error is for a size below 1
 	sessions, _ := lru.New[string, *session](maxSessions)
-	return &records{dir: dir, agent: agent, uid: uid, since: since,
-		tail: map[int64]meta{}, seen: seen, sessions: sessions}
+	return &records{
+		dir: dir, agent: agent, uid: uid, since: since,
+		tail: map[int64]meta{}, seen: seen, sessions: sessions,
+	}
 }
 
 func (r *records) path() string { return filepath.Join(r.agentDir(), databaseName) }
@@ -106,57 +105,50 @@ func (r *records) look() (exists bool, now [2]stamp, err error) {
 }
 
 // read emits what is new. A database that cannot be read is reported as
-// coverage, once, and tried again later.
+// coverage, once, and tried again later. It is opened for each reading, which
+// costs under two milliseconds: held open, it would keep a gateway that ends
+// from tidying up its files.
 func (r *records) read(ctx context.Context, emit func(event.Event)) {
 	if time.Now().Before(r.retry) {
 		return
 	}
 	_, now, err := r.look()
 	if errors.Is(err, fs.ErrNotExist) {
-		r.close()
 		return
 	}
-	if now[0].inode != r.files[0].inode || now[1].inode != r.files[1].inode {
-		r.close() // another file took the place, or the way to open it is another
-	}
-	if err == nil && r.conn == nil {
-		r.conn, err = openDatabase(ctx, r.path())
-	}
+	version := 0
 	if err == nil {
-		r.used = time.Now()
-		err = r.follow(ctx, emit)
+		version, err = r.readOpen(ctx, emit)
 	}
-	if ctx.Err() != nil {
-		return
-	}
-	if err != nil {
-		r.close()
-		if r.failures++; r.failures >= patience { // else the next look may succeed: busy, or just being made
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		if r.failing.IsZero() {
+			r.failing = time.Now()
+		}
+		if time.Since(r.failing) >= patience { // else the next look may succeed: it is just being made, or closed
 			r.retry = time.Now().Add(retryAfter)
 			r.cover(emit, "none", fmt.Sprintf("read %s: %v", r.path(), err))
 		}
-		return
-	}
-	r.files, r.failures = now, 0
-	if r.conn.version != knownVersion {
-		r.cover(emit, "sampled", fmt.Sprintf("read %s: schema %d, written against %d", r.path(), r.conn.version, knownVersion))
-	} else {
-		r.cover(emit, "complete", "")
-	}
-}
-
-// rest closes a connection that had nothing to do for a while.
-func (r *records) rest() {
-	if r.conn != nil && time.Since(r.used) > idle {
-		r.close()
+	default:
+		r.files, r.failing = now, time.Time{}
+		if version == knownVersion {
+			r.cover(emit, "complete", "")
+		} else {
+			r.cover(emit, "sampled", fmt.Sprintf("read %s: schema %d, written against %d", r.path(), version, knownVersion))
+		}
 	}
 }
 
-func (r *records) close() {
-	if r.conn != nil {
-		r.conn.close() // read only: nothing to lose
+func (r *records) readOpen(ctx context.Context, emit func(event.Event)) (version int, err error) {
+	if r.conn, err = openDatabase(ctx, r.path()); err != nil {
+		return 0, err
+	}
+	defer func() {
+		r.conn.close()
 		r.conn = nil
-	}
+	}()
+	return r.conn.version, r.follow(ctx, emit)
 }
 
 // cover reports what is seen of these records, when that changes.
@@ -291,8 +283,10 @@ func (r *records) row(ctx context.Context, id int64, m meta, emit func(event.Eve
 
 func (r *records) emitRow(ctx context.Context, id int64, m meta, s *session, emit func(event.Event)) error {
 	lost := func(cause string) error {
-		emit(event.Event{Time: time.Now(), Source: event.SourceOpenClaw,
-			Body: event.Lost{Of: event.KindToolCall, Count: 1, Cause: fmt.Sprintf("row %d of %s: %s", id, r.path(), cause)}})
+		emit(event.Event{
+			Time: time.Now(), Source: event.SourceOpenClaw,
+			Body: event.Lost{Of: event.KindToolCall, Count: 1, Cause: fmt.Sprintf("row %d of %s: %s", id, r.path(), cause)},
+		})
 		return nil
 	}
 	if m.bytes > maxRow {
@@ -394,19 +388,4 @@ func (r *records) session(ctx context.Context, id string, emit func(event.Event)
 		}
 	}
 	return s, nil
-}
-
-// agentDirs lists the agents that have a directory of records.
-func agentDirs(state string, uid uint32) []string {
-	if _, err := lstatBelow(state, uid, "agents"); err != nil {
-		return nil
-	}
-	dirs, _ := os.ReadDir(filepath.Join(state, "agents"))
-	var names []string
-	for _, d := range dirs {
-		if d.IsDir() && len(names) < maxAgents {
-			names = append(names, d.Name())
-		}
-	}
-	return names
 }

@@ -1,6 +1,7 @@
 package openclaw
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
 	"flag"
@@ -27,6 +28,10 @@ func TestMain(m *testing.M) {
 		writer(path)
 		return
 	}
+	if path := os.Getenv("OPENCLAW_TEST_CLOSER"); path != "" {
+		closer(path)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -49,7 +54,8 @@ func agent(t *testing.T, text string) (db *sql.DB, r *records) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.close(); db.Close() })
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { db.Close() })
 	must(t, db, text)
 	return db, r
 }
@@ -159,9 +165,11 @@ func TestRowsAreReportedOnceAndInOrder(t *testing.T) {
 	if got := calls(r); got != nil {
 		t.Fatalf("again: %v", got)
 	}
+	must(t, db, `BEGIN`)
 	for i := range 3 * (batch + overlap) {
 		insert(t, db, "s", 1+i, execRow(fmt.Sprint(i), "x"))
 	}
+	must(t, db, `COMMIT`)
 	got := calls(r)
 	if len(got) != 3*(batch+overlap) || got[0] != "0" || got[len(got)-1] != fmt.Sprint(len(got)-1) {
 		t.Fatalf("%d calls, %v … %v", len(got), got[:1], got[len(got)-1:])
@@ -217,10 +225,10 @@ func TestWhatCannotBeReadIsSaidOnceAndTriedAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, r := agent(t, test.text)
-			var got []string
-			for range patience + 2 {
+			got := said(r)
+			for range 2 {
+				r.failing, r.retry = r.failing.Add(-patience), time.Time{} // time passes
 				got = append(got, said(r)...)
-				r.retry = time.Time{}
 			}
 			if len(got) != 1 || !strings.HasPrefix(got[0], "coverage none") || !strings.Contains(got[0], test.want) {
 				t.Errorf("got %q", got)
@@ -233,10 +241,9 @@ func TestWhatCannotBeReadIsSaidOnceAndTriedAgain(t *testing.T) {
 		if err := os.WriteFile(r.path(), []byte(strings.Repeat("noise ", 100)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		var got []string
-		for range patience {
-			got = append(got, said(r)...)
-		}
+		said(r)
+		r.failing = r.failing.Add(-patience)
+		got := said(r)
 		if len(got) != 1 || !strings.Contains(got[0], "no SQLite database") {
 			t.Errorf("got %q", got)
 		}
@@ -289,7 +296,7 @@ func TestALinkOrAStrangersFileIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.uid = 4343
-	if _, _, err := r.look(); err == nil || !strings.Contains(err.Error(), stranger.Error()) {
+	if _, _, err := r.look(); err == nil || !strings.Contains(err.Error(), errStranger.Error()) {
 		t.Errorf("stranger: %v", err)
 	}
 }
@@ -336,11 +343,37 @@ func writer(path string) {
 	}
 }
 
-// startWriter gives the writer once it has committed its first row.
-func startWriter(t *testing.T, path string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout io.Reader) {
+// closer commits one row and closes the database, for each line it reads.
+func closer(path string) {
+	lines := bufio.NewReader(os.Stdin)
+	for n := 0; ; n++ {
+		db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
+		if err != nil {
+			panic(err)
+		}
+		if n == 0 {
+			if _, err := db.Exec(schema); err != nil {
+				panic(err)
+			}
+		}
+		if _, err := db.Exec(`INSERT INTO transcript_events (session_id, seq, event_json, created_at) VALUES ('s', ?, ?, 5000)`, n, execRow(fmt.Sprint(n), "x")); err != nil {
+			panic(err)
+		}
+		if err := db.Close(); err != nil {
+			panic(err)
+		}
+		fmt.Println("closed")
+		if _, err := lines.ReadString('\n'); err != nil {
+			return
+		}
+	}
+}
+
+// startWriter gives the writer, or another of its kind, once it says something.
+func startWriter(t *testing.T, kind, path string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout io.Reader) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "OPENCLAW_TEST_WRITER="+path)
+	cmd.Env = append(os.Environ(), "OPENCLAW_TEST_"+kind+"="+path)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -376,18 +409,14 @@ func names(t *testing.T, dir string) []string {
 func TestAWriterIsNeverRefusedAndNoFileIsMade(t *testing.T) {
 	_, r := agent(t, "")
 	os.Remove(r.path())
-	_, stdin, stdout := startWriter(t, r.path())
+	_, stdin, stdout := startWriter(t, "WRITER", r.path())
 	seen := 0
-	for reads := 0; seen < 500; reads++ {
-		if reads%7 == 0 {
-			r.close() // opening is part of it
-		}
+	for seen < 500 {
 		seen += len(calls(r))
 	}
 	if r.coverage.Fidelity != "complete" {
 		t.Errorf("coverage %+v", r.coverage)
 	}
-	r.close()
 	stdin.Close()
 	var written, refused int
 	if _, err := fmt.Fscanf(stdout, "written %d refused %d\n", &written, &refused); err != nil {
@@ -408,10 +437,51 @@ func TestAWriterIsNeverRefusedAndNoFileIsMade(t *testing.T) {
 	}
 }
 
+// SQLite deletes -wal and -shm together, and a reader that comes between our
+// look and the deletion would make a new -wal, alone.
+func TestAGatewayThatEndsAsItIsReadFindsNoNewFile(t *testing.T) {
+	_, r := agent(t, "")
+	os.Remove(r.path())
+	_, stdin, stdout := startWriter(t, "CLOSER", r.path())
+	told, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			if _, err := fmt.Fscanln(stdout, new(string)); err != nil {
+				return
+			}
+			told <- struct{}{}
+		}
+	}()
+	seen := 0
+	for range 60 {
+		if _, err := io.WriteString(stdin, "\n"); err != nil {
+			t.Fatal(err)
+		}
+		for waiting := true; waiting; {
+			select {
+			case <-told:
+				waiting = false
+			default:
+				seen += len(calls(r))
+			}
+		}
+		if got := names(t, r.agentDir()); slices.Equal(got, []string{databaseName, databaseName + "-wal"}) {
+			t.Fatalf("reading made a file: %v", got)
+		}
+	}
+	stdin.Close()
+	<-ended
+	seen += len(calls(r))
+	if seen != 61 || r.coverage.Fidelity != "complete" {
+		t.Errorf("%d calls seen, 61 written; %+v", seen, r.coverage)
+	}
+}
+
 func TestACrashedGatewaysRowsAreReadAndItsFilesLeftAlone(t *testing.T) {
 	_, r := agent(t, "")
 	os.Remove(r.path())
-	cmd, _, _ := startWriter(t, r.path())
+	cmd, _, _ := startWriter(t, "WRITER", r.path())
 	cmd.Process.Kill()
 	cmd.Wait()
 	before := names(t, r.agentDir())
@@ -422,7 +492,6 @@ func TestACrashedGatewaysRowsAreReadAndItsFilesLeftAlone(t *testing.T) {
 	if got := calls(r); len(got) == 0 || got[0] != "0" {
 		t.Errorf("%d calls; coverage %+v", len(got), r.coverage)
 	}
-	r.close()
 	_, after, err := r.look()
 	if err != nil || after != stamps || !slices.Equal(before, names(t, r.agentDir())) {
 		t.Errorf("files changed: %v %+v to %v %+v", before, stamps, names(t, r.agentDir()), after)

@@ -68,12 +68,13 @@ func TestAPatchNamesItsFiles(t *testing.T) {
 }
 
 func TestWhatIsKeptIsBounded(t *testing.T) {
-	long := strings.Repeat("ä", 1<<20)
+	long := strings.Repeat("ä", 1<<17)
 	b, err := json.Marshal(map[string]any{"type": "message", "id": long, "message": map[string]any{
 		"role": "assistant", "model": long, "content": []any{
 			map[string]any{"type": "text", "text": long},
 			map[string]any{"type": "toolCall", "id": long, "name": "exec", "arguments": map[string]any{"command": long, "workdir": long}},
-		}}})
+		},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

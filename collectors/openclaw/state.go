@@ -2,6 +2,7 @@ package openclaw
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,12 +22,6 @@ type state struct {
 }
 
 func (s *state) live() bool { return time.Now().Before(s.until) }
-
-func (s *state) close() {
-	for _, r := range s.agents {
-		r.close()
-	}
-}
 
 // refresh takes in new agents and gives the directories to be watched: those of
 // the records, and those in which they will appear.
@@ -51,16 +46,14 @@ func (s *state) refresh() []string {
 	return dirs
 }
 
-// poll marks the databases that have changed, lets quiet ones rest, and reports
-// whether there is something to read.
+// poll marks the databases that have changed, and reports whether there is
+// something to read.
 func (s *state) poll() bool {
 	due := false
+	if !s.live() {
+		return false
+	}
 	for _, r := range s.agents {
-		if !s.live() {
-			r.close()
-			continue
-		}
-		r.rest()
 		r.dirty = r.dirty || r.changed()
 		due = due || r.dirty
 	}
@@ -94,4 +87,19 @@ func (s *state) read(ctx context.Context, emit func(event.Event)) {
 			r.read(ctx, emit)
 		}
 	}
+}
+
+// agentDirs lists the agents that have a directory of records.
+func agentDirs(state string, uid uint32) []string {
+	if _, err := lstatBelow(state, uid, "agents"); err != nil {
+		return nil
+	}
+	dirs, _ := os.ReadDir(filepath.Join(state, "agents"))
+	var names []string
+	for _, d := range dirs {
+		if d.IsDir() && len(names) < maxAgents {
+			names = append(names, d.Name())
+		}
+	}
+	return names
 }

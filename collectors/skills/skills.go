@@ -21,9 +21,10 @@
 // Changes are told by inotify on the roots and their directories, a third of a
 // second after they come to rest, or after some seconds if they do not; the
 // more work a look makes, the longer until the next one, so that a skill that
-// writes a hundred thousand files costs a tenth of a core at most. Once a
-// minute everything is looked at again. A look costs one lstat a file; files are
-// read only when one of their tree has changed.
+// writes a hundred thousand files costs a tenth of a core at most. A skill over
+// the bounds is watched no more. Once a minute everything is looked at again. A
+// look costs one lstat a file; files are read only when one of their tree has
+// changed.
 //
 // What it does not see: which process changed a file; a change that is undone
 // before it comes to rest; changes below .git; a version that is changed in an
@@ -301,7 +302,11 @@ func (c *Collector) compare(r *root, s *skill) {
 		return // gone: its change tells
 	}
 	for _, d := range t.dirs {
-		c.watch(d)
+		if t.more == "" {
+			c.watch(d)
+		} else {
+			c.unwatch(d) // a writer pays for each change that is told, and so do we
+		}
 	}
 	if t.stamp == known.tree.stamp && t.more == known.tree.more {
 		return
@@ -369,6 +374,13 @@ func (c *Collector) watch(dir string) {
 		return
 	}
 	c.watched[dir] = true
+}
+
+func (c *Collector) unwatch(dir string) {
+	if c.watched[dir] {
+		delete(c.watched, dir)
+		_ = c.watcher.Remove(dir) // its error says that it is gone already
+	}
 }
 
 // forgetWatches makes room for new watches: those on deleted directories are gone.

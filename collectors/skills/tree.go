@@ -18,7 +18,7 @@ import (
 
 // Bounds on one skill.
 const (
-	maxFiles     = 5000 // and directories
+	maxFiles     = 5000      // and directories
 	maxDepth     = 32        // of directories below the skill's own
 	maxTreeBytes = 256 << 20 // hashed
 	maxTextFile  = 1 << 20   // searched for names, and parsed
@@ -61,7 +61,7 @@ func readTree(dir string) (tree, error) {
 	slices.SortFunc(t.files, func(a, b file) int { return strings.Compare(a.path, b.path) })
 	stamp := sha256.New()
 	for _, f := range t.files {
-		fmt.Fprintf(stamp, "%s\x00%v\x00%d\x00%s\n", f.path, f.mode, f.size, f.stamp)
+		stamp.Write(fmt.Appendf(nil, "%s\x00%v\x00%d\x00%s\n", f.path, f.mode, f.size, f.stamp))
 	}
 	t.stamp = hex.EncodeToString(stamp.Sum(nil))
 	return t, nil
@@ -150,9 +150,9 @@ func (t tree) read(dir string) content {
 		}
 		switch {
 		case f.mode.Type() == fs.ModeSymlink:
-			fmt.Fprintf(sum, "%s\x00l\x00%d\x00%s\n", f.path, len(f.target), f.target)
+			sum.Write(fmt.Appendf(nil, "%s\x00l\x00%d\x00%s\n", f.path, len(f.target), f.target))
 		case !f.mode.IsRegular():
-			fmt.Fprintf(sum, "%s\x00s\x000\x00\n", f.path)
+			sum.Write(fmt.Appendf(nil, "%s\x00s\x000\x00\n", f.path))
 		case f.size > left:
 			problem = fmt.Sprintf("more than %d MiB of files", maxTreeBytes>>20)
 		default:
@@ -173,7 +173,7 @@ func (t tree) read(dir string) content {
 			if f.mode&0o111 != 0 {
 				x = 'x'
 			}
-			fmt.Fprintf(sum, "%s\x00%c\x00%d\x00%s\n", f.path, x, n, digest)
+			sum.Write(fmt.Appendf(nil, "%s\x00%c\x00%d\x00%s\n", f.path, x, n, digest))
 		}
 	}
 	c := content{sha256: hex.EncodeToString(sum.Sum(nil)), envNames: names.sorted(), err: problem}
