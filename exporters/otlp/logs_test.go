@@ -227,8 +227,10 @@ func sample(n int) []event.Record {
 			r.Kind, r.Process.ExitCode = event.KindExit, &code
 		case 5:
 			r.Kind = event.KindConnect
-			r.Network = &event.Network{Transport: event.TCP, Direction: "outbound", PeerPort: 443,
-				PeerAddress: fmt.Sprintf("198.51.100.%d", rnd.IntN(256)), LocalAddress: "192.0.2.7", LocalPort: uint16(32768 + rnd.IntN(28000))}
+			r.Network = &event.Network{
+				Transport: event.TCP, Direction: "outbound", PeerPort: 443,
+				PeerAddress: fmt.Sprintf("198.51.100.%d", rnd.IntN(256)), LocalAddress: "192.0.2.7", LocalPort: uint16(32768 + rnd.IntN(28000)),
+			}
 		}
 	}
 	return all

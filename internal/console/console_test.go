@@ -32,10 +32,12 @@ func TestAnAlertIsTwoLinesThatSayWhoWhatAndHowSure(t *testing.T) {
 
 func TestHostileTextCannotMoveTheCursor(t *testing.T) {
 	evil := "we\x1b[2Jather\n\u202eFAKE\x9b31m\r"
-	a := event.Alert{ID: evil, Rule: event.RuleRef{Name: evil, Severity: event.Severity(evil)}, Message: evil,
-		Attribution: &event.Attribution{Skill: &event.SkillID{Name: evil}, Confidence: event.Weak}}
+	a := event.Alert{
+		ID: evil, Rule: event.RuleRef{Name: evil, Severity: event.Severity(evil)}, Message: evil,
+		Attribution: &event.Attribution{Skill: &event.SkillID{Name: evil}, Confidence: event.Weak},
+	}
 	got := console.FormatAlert(a, false)
-	if strings.ContainsAny(got, "\x1b\r\x9b\u202e") || strings.Count(got, "\n") != 1 {
+	if strings.ContainsAny(got, "\x1b\r\u009b\u202e") || strings.Count(got, "\n") != 1 {
 		t.Errorf("got %q", got)
 	}
 }

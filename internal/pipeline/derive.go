@@ -117,10 +117,9 @@ func fromFile(file string) event.EnvRead {
 
 // A write is the last change that a watched process made below a directory.
 type write struct {
-	ev      event.Event
-	scope   *attribution.Scope
-	process *event.Process
-	at      time.Time
+	ev    event.Event
+	scope *attribution.Scope
+	at    time.Time
 }
 
 // writers remember who made files named SKILL.md and directories that may hold

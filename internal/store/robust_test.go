@@ -354,14 +354,18 @@ func realistic(n int) event.Record {
 	dir := "/home/dev/.openclaw/skills/" + skill
 	r := event.Record{
 		ID: id(n), Time: epoch.Add(time.Duration(n) * 20 * time.Microsecond), Kind: event.KindFileOpen, Source: event.SourceEBPF,
-		Process: &event.Process{PID: int32(1000 + p%30000), StartTime: uint64(123456 + p), ParentPID: int32(999 + p%30000), ParentStart: uint64(123450 + p), Role: event.RoleTool,
+		Process: &event.Process{
+			PID: int32(1000 + p%30000), StartTime: uint64(123456 + p), ParentPID: int32(999 + p%30000), ParentStart: uint64(123450 + p), Role: event.RoleTool,
 			Executable: &event.Executable{Path: "/usr/bin/python3.11"}, CommandArgs: []string{"python3", dir + "/scripts/run.py", "--city", fmt.Sprint(n * 7919)},
 			Cwd: "/home/dev/.openclaw/workspace", User: &event.User{ID: 1000, Name: "dev"},
-			Ancestors: []event.Ancestor{{PID: int32(999 + p%30000), Executable: "/usr/bin/bash"}, {PID: 812, Executable: "/usr/bin/node"}, {PID: 1, Executable: "/usr/lib/systemd/systemd"}}},
-		Attribution: &event.Attribution{Gateway: "/home/dev/.openclaw", Agent: "main", Session: fmt.Sprintf("0193aaaa-8c1d-7e3f-a111-%012x", p/10%50), SessionKey: "agent:main:telegram:dm:12345",
+			Ancestors: []event.Ancestor{{PID: int32(999 + p%30000), Executable: "/usr/bin/bash"}, {PID: 812, Executable: "/usr/bin/node"}, {PID: 1, Executable: "/usr/lib/systemd/systemd"}},
+		},
+		Attribution: &event.Attribution{
+			Gateway: "/home/dev/.openclaw", Agent: "main", Session: fmt.Sprintf("0193aaaa-8c1d-7e3f-a111-%012x", p/10%50), SessionKey: "agent:main:telegram:dm:12345",
 			Run: fmt.Sprintf("run-%x", p), ToolCall: fmt.Sprintf("call_%08x", p*7919), Confidence: event.Certain,
 			Skill:    &event.SkillID{Name: skill, Version: "1.2.0", SHA256: fmt.Sprintf("%064x", p%20*7919*7919*7919), Root: "/home/dev/.openclaw/skills", Dir: dir},
-			Evidence: []event.Evidence{{Kind: "script_path", Detail: dir + "/scripts/run.py"}, {Kind: "lineage", Detail: fmt.Sprintf("%d@%d descends from call_%08x", 1000+p, 123456+p, p*7919)}}},
+			Evidence: []event.Evidence{{Kind: "script_path", Detail: dir + "/scripts/run.py"}, {Kind: "lineage", Detail: fmt.Sprintf("%d@%d descends from call_%08x", 1000+p, 123456+p, p*7919)}},
+		},
 	}
 	if n%10 == 0 {
 		r.Kind = event.KindConnect

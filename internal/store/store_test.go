@@ -342,9 +342,11 @@ func TestSkillsAnswersWhatIsThereNow(t *testing.T) {
 	n := 0
 	report := func(k event.Kind, name, hash string) {
 		n++
-		add(t, s, []event.Record{{ID: id(n), Time: epoch.Add(time.Duration(n) * time.Second), Kind: k,
+		add(t, s, []event.Record{{
+			ID: id(n), Time: epoch.Add(time.Duration(n) * time.Second), Kind: k,
 			Skill:       &event.SkillChange{ID: event.SkillID{Name: name, Dir: "/s/" + name, SHA256: hash}},
-			Attribution: &event.Attribution{Gateway: "/g"}}})
+			Attribution: &event.Attribution{Gateway: "/g"},
+		}})
 	}
 	report(event.KindSkillPresent, "weather", "a") // 1
 	report(event.KindSkillInstalled, "news", "a")  // 2
@@ -474,8 +476,10 @@ func TestWhatAHostileProcessDoesToAnAnswerIsBounded(t *testing.T) {
 func TestSessionsAreListedOnceWithWhatCameOfThem(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "events.db"), store.Limits{})
 	start := func(n int, session string) event.Record {
-		return event.Record{ID: id(n), Time: epoch.Add(time.Duration(n) * time.Second), Kind: event.KindSessionStart,
-			Session: &event.Session{Key: "agent:main"}, Attribution: &event.Attribution{Gateway: "/g", Session: session}}
+		return event.Record{
+			ID: id(n), Time: epoch.Add(time.Duration(n) * time.Second), Kind: event.KindSessionStart,
+			Session: &event.Session{Key: "agent:main"}, Attribution: &event.Attribution{Gateway: "/g", Session: session},
+		}
 	}
 	add(t, s, []event.Record{start(1, "ses-weather"), start(2, "ses-news"), start(3, "ses-weather")})
 	add(t, s, []event.Record{fileOpen(60, "weather", 41)}, alert(61, "r", "weather"))
