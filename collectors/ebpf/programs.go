@@ -105,8 +105,7 @@ func (p program) attachCalls(prog *ebpf.Program) ([]link.Link, error) {
 			continue // an older call that newer architectures do without
 		}
 		if err != nil {
-			closeLinks(links)
-			return nil, fmt.Errorf("attach %s to %s: %w", p.name, call, err)
+			return nil, errors.Join(fmt.Errorf("attach %s to %s: %w", p.name, call, err), closeLinks(links))
 		}
 		links = append(links, l)
 	}
