@@ -9,7 +9,10 @@ OTELCOL   = $(CACHE)/otelcol-test
 LINTER    = $(CACHE)/golangci-lint-v2.6.0
 ARGS     ?=
 
-.PHONY: build run test unit e2e lint generate generate-check bench deps deps-lint clean
+.PHONY: help build run test unit e2e lint generate generate-check bench deps deps-lint clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
 
 build: ## the agent, one static binary
 	$(BUILD) -o bin/clawwatch ./cmd/clawwatch

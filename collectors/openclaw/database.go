@@ -29,9 +29,12 @@ const (
 
 // A connection reads one agent's database without leaving a trace in it.
 //
-// The gateway's writer is never made to wait: statements are short, and each
-// ends its read transaction before anything is done with its rows. Between them
-// only a shared lock on the database is held, ours and SQLite's own.
+// The gateway's writer is not made to wait: statements are short, and each ends
+// its read transaction before anything is done with its rows. Between them only
+// a shared lock on the database is held, ours and SQLite's own. The exception is
+// every SQLite reader's: one that catches the writer amid an update of the shared
+// index takes its lock for some microseconds to see whether it still lives. A
+// writer with any busy timeout does not notice; OpenClaw's is 5 s or more.
 //
 // No file is made. Where a -wal file exists, it and its -shm file are opened as
 // they are (readonly_shm). Where none does, nobody writes, and the database is

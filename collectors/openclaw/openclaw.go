@@ -9,14 +9,14 @@
 // "unverified:PID" and nothing of it is read.
 //
 // Records are read from agents/*/agent/openclaw-agent.sqlite (schema 23;
-// others as far as their columns allow), read-only, without making a file and
-// without a lock that a writer waits for. inotify on the directories tells of a
+// others as far as their columns allow), read-only, without making a file, and
+// open for no longer than a reading takes. inotify on the directories tells of a
 // commit, and its rows are out within some 50 ms: a command's row is written
 // before the command is started. What inotify loses, a look each second finds.
 //
-// It costs nothing to a host without OpenClaw but the reading of names: about a
-// millisecond of CPU for 100 processes every 5 s. A gateway at rest costs some
-// stats a second.
+// It costs a host without OpenClaw the reading of names: a millisecond or two of
+// CPU for 100 processes every 5 s. A gateway at rest costs some stats a second
+// and a look at its settings every 5 s; a commit, about two milliseconds.
 //
 // What it does not see: transcripts of releases that wrote JSONL; gateways in
 // containers, whose paths are not this host's; a profile given only as

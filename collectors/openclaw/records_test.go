@@ -310,10 +310,10 @@ func skipOrFail(t *testing.T, reason string) {
 }
 
 // writer is a gateway's writer, in a process of its own as SQLite's locks ask
-// for: it commits row after row until its input ends, and says how many, and
-// how often it was told to wait. Killed, it leaves its files as a crash does.
+// for, with a fifth of OpenClaw's patience: it commits row after row until its
+// input ends, and says how many, and how many were refused. Killed, it leaves its files as a crash does.
 func writer(path string) {
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(0)&_pragma=synchronous(0)&_pragma=wal_autocheckpoint(20)")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(1000)&_pragma=synchronous(0)&_pragma=wal_autocheckpoint(20)")
 	if err != nil {
 		panic(err)
 	}

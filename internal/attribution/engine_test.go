@@ -126,7 +126,7 @@ func TestTwoSkillsInOneSessionAreToldApartByScriptAndByNothingElse(t *testing.T)
 	last := f.last
 	f.fork(2.5, 101, 100)
 	f.exec(2.5, 101, 100, workspace, "python3", weather+"/scripts/w.py")
-	f.want(3.5, f.open(2.6, 101, weather+"/scripts/w.py"), "weather certain", "alice", "c3")
+	f.want(3.5, f.open(2.6, 101, weather+"/scripts/w.py"), "weather strong", "alice", "c3")
 	f.last = last
 	f.want(3.5, inline, "ambiguous weather notes", "alice", "c4")
 }

@@ -25,7 +25,8 @@ type signals struct {
 //
 //	script  callers  read this run     read earlier  named    answer
 //	S       other    -                 -             -        ambiguous: S and the callers
-//	S       -        contains S        -             -        certain: S (strong unless the call is known and the script was seen opened)
+//	S       -        S alone           -             -        certain: S (strong unless the call is known)
+//	S       -        S and others      -             -        strong: S; another's prose may have made up the command around its script
 //	S       -        others only       -             -        ambiguous: S and those
 //	S       -        none              contains S    -        certain, as above
 //	S       -        none              -             -        strong: S
@@ -66,7 +67,7 @@ func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []ev
 		case len(s.callers) > 0:
 			return several(own, s.callers)
 		case read.has(own[0]) || len(read) == 0 && earlier.has(own[0]):
-			if s.callKnown {
+			if s.callKnown && len(read) <= 1 {
 				return one(own[0], event.Certain)
 			}
 			return one(own[0], event.Strong)
