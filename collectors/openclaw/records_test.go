@@ -50,7 +50,7 @@ func agent(t *testing.T, text string) (db *sql.DB, r *records) {
 	if err := os.MkdirAll(r.agentDir(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("sqlite", "file:"+r.path()+"?_pragma=busy_timeout(0)&_pragma=synchronous(0)")
+	db, err := sql.Open("sqlite", "file:"+r.path()+"?_pragma=busy_timeout(5000)&_pragma=synchronous(0)")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,36 @@ import (
 )
 
 // Attribute answers for one fact that happened in a scope, with all that is
-// known by now. Nil: no agent is involved.
+// known by now. Nil: no agent is involved. The answer is shared and must not be
+// changed.
 func (e *Engine) Attribute(s *Scope, ev event.Event) *event.Attribution {
+	if s == nil || s.role != event.RoleTool || s.origin.gateway == nil {
+		return e.cleaned(e.attribute(s, ev))
+	}
+	switch ev.Body.(type) {
+	case event.ToolCall, event.ToolResult, event.LLMCall, event.SessionStart, event.GatewayFound:
+		return e.cleaned(e.attribute(s, ev))
+	}
+	known := &s.answers[0]
+	if ev.Proc != s.exec.root {
+		known = &s.answers[1]
+	}
+	if known.version != e.version {
+		*known = answer{e.version, e.cleaned(e.attribute(s, ev))}
+	}
+	return known.Attribution
+}
+
+func (e *Engine) cleaned(a *event.Attribution) *event.Attribution {
+	if a != nil {
+		for i := range a.Evidence {
+			a.Evidence[i].Detail = e.clean(a.Evidence[i].Detail)
+		}
+	}
+	return a
+}
+
+func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 	switch b := ev.Body.(type) {
 	case event.ToolCall:
 		return e.ofCall(b.Gateway, b.Session, b.ID)

@@ -53,11 +53,17 @@ type Engine struct {
 	gateways map[string]*gateway
 	open     []*execution // not decided, or unmatched and still matchable
 	changed  []*execution // the answer changed since the last call of Amended
+	clean    func(string) string
+	version  uint64 // of all that answers about executions depend on
 }
 
-// New returns an engine that knows nothing.
-func New() *Engine {
-	return &Engine{scopes: map[event.ProcID]*Scope{}, gateways: map[string]*gateway{}}
+// New returns an engine that knows nothing. Evidence quotes what others wrote;
+// clean takes the secrets out of it. nil: it is left as it is.
+func New(clean func(string) string) *Engine {
+	if clean == nil {
+		clean = func(s string) string { return s }
+	}
+	return &Engine{scopes: map[event.ProcID]*Scope{}, gateways: map[string]*gateway{}, clean: clean, version: 1}
 }
 
 // A Scope is what a process stands for, from one exec to the next.
@@ -71,6 +77,15 @@ type Scope struct {
 	broker bool       // OpenClaw's spawn broker
 	root   event.ProcID
 	since  time.Time
+
+	answers [2]answer // for the root of the execution, and for what descends from it
+}
+
+// An answer is an attribution that holds while nothing it depends on changes. A
+// storm of facts of one execution is weighed once.
+type answer struct {
+	version uint64
+	*event.Attribution
 }
 
 // Role says what the process is; empty when it is in no known tree.
@@ -147,6 +162,10 @@ func (e *Engine) Forget(id event.ProcID) { delete(e.scopes, id) }
 // Observe takes in one fact and returns the scope in which it happened: that of
 // the acting process after the fact. Nil: the process is in no known tree.
 func (e *Engine) Observe(ev event.Event) *Scope {
+	switch ev.Body.(type) {
+	case event.GatewayFound, event.Skill, event.SessionStart, event.ToolCall, event.ToolResult:
+		e.version++
+	}
 	switch b := ev.Body.(type) {
 	case event.Candidate:
 		return e.candidate(ev)
@@ -232,7 +251,7 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 		return
 	}
 	next := *s
-	next.since = ev.Time
+	next.since, next.answers = ev.Time, [2]answer{}
 	if s.role != event.RoleTool {
 		if s.root == ev.Proc {
 			return // OpenClaw's process itself, or its launcher
@@ -311,7 +330,10 @@ func (e *Engine) annotate(s *Scope, ev event.Event, b event.Exec) {
 		s.caller.add(s.script.skill)
 	}
 	s.script = run
-	s.exec.scripts.add(run.skill)
+	if !s.exec.scripts.has(run.skill) {
+		s.exec.scripts.add(run.skill)
+		e.version++
+	}
 }
 
 // opened notes that an interpreter has opened the script it was started with.
@@ -323,6 +345,7 @@ func (e *Engine) opened(id event.ProcID, file string) {
 	if file == s.script.path ||
 		path.Base(file) == path.Base(s.script.path) && strings.HasPrefix(file, s.script.skill.Dir+"/") {
 		s.script.opened = true
+		e.version++
 	}
 }
 

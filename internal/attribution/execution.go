@@ -62,6 +62,7 @@ func (e *Engine) decide() {
 		}
 	}
 	for _, m := range ripe {
+		e.version++
 		if m.decided && len(m.fits) > 0 {
 			e.changed = append(e.changed, m.execution)
 		}

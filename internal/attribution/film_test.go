@@ -33,7 +33,7 @@ func (*film) at(sec float64) time.Time { return at(sec) }
 func proc(pid int32) event.ProcID { return event.ProcID{PID: pid, Start: uint64(pid)} }
 
 func newFilm(t *testing.T) *film {
-	f := &film{t: t, e: New()}
+	f := &film{t: t, e: New(nil)}
 	f.push(0, proc(10), event.GatewayFound{
 		ID: state, Role: event.RoleGateway, StateDir: state, Home: "/home/dev",
 		Workspaces: []string{workspace}, SkillRoots: []string{workspace + "/skills", state + "/skills"},

@@ -83,12 +83,12 @@ func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []ev
 	return weighUnscripted(read, earlier, named, s.cwd, one, several)
 }
 
-type answer = func(event.SkillID, event.Confidence) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence)
+type verdict = func(event.SkillID, event.Confidence) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence)
 
 type doubt = func(...skillSet) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence)
 
 // weighUnscripted is the lower half of the table in weigh.
-func weighUnscripted(read, earlier, named, cwd skillSet, one answer, several doubt) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence) {
+func weighUnscripted(read, earlier, named, cwd skillSet, one verdict, several doubt) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence) {
 	stranger := slices.ContainsFunc(named, func(id event.SkillID) bool { return !read.has(id) })
 	switch {
 	case len(read) > 0 && stranger:

@@ -97,7 +97,7 @@ func New(cfg Config) *Pipeline {
 		cfg.MaxHeld = 100_000
 	}
 	p := &Pipeline{
-		Config: cfg, engine: attribution.New(), views: map[string]*policy.View{},
+		Config: cfg, engine: attribution.New(cfg.Redactor.String), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
 		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{},
 	}
@@ -176,7 +176,7 @@ func (p *Pipeline) track(ev event.Event) {
 }
 
 func (p *Pipeline) newItem(ev event.Event, scope *attribution.Scope) *item {
-	return &item{id: p.NewID(ev.Time), ev: ev, scope: scope, process: p.process(ev), arrived: p.now}
+	return &item{id: p.NewID(ev.Time), ev: ev, scope: scope, process: p.process(ev, scope), arrived: p.now}
 }
 
 // Tick tells the time, and lets go what can go.

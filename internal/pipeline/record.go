@@ -4,37 +4,49 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/clawwatch/clawwatch/internal/attribution"
 	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/proctab"
 )
 
 // maxAncestors is how far up a record shows the process tree.
 const maxAncestors = 16
 
 // process gives the acting process as it is now, redacted.
-func (p *Pipeline) process(ev event.Event) *event.Process {
+func (p *Pipeline) process(ev event.Event, scope *attribution.Scope) *event.Process {
 	if ev.Proc.IsZero() {
 		return nil
 	}
-	out := &event.Process{PID: ev.Proc.PID, StartTime: ev.Proc.Start}
+	shown := &event.Process{PID: ev.Proc.PID, StartTime: ev.Proc.Start, Role: scope.Role()}
+	if proc := p.table.Get(ev.Proc); proc != nil {
+		if proc.Shown == nil {
+			proc.Shown = p.show(proc, scope.Role())
+		}
+		shown = proc.Shown
+	}
 	switch b := ev.Body.(type) {
 	case event.Exit:
-		out.ExitCode, out.ExitSignal = &b.Code, b.Signal
+		last := *shown
+		last.ExitCode, last.ExitSignal = &b.Code, b.Signal
+		return &last
 	case event.Exec:
-		out.EnvNames = b.EnvNames
+		first := *shown
+		first.EnvNames = b.EnvNames
+		return &first
 	}
-	proc := p.table.Get(ev.Proc)
-	if proc == nil {
-		return out
+	return shown
+}
+
+// show makes what all records of one image of a process have in common.
+func (p *Pipeline) show(proc *proctab.Proc, role event.Role) *event.Process {
+	out := &event.Process{
+		Role: role, PID: proc.ID.PID, StartTime: proc.ID.Start, ParentPID: proc.Parent.PID, ParentStart: proc.Parent.Start,
+		CommandArgs: p.Redactor.Args(proc.Args), ArgsTruncated: proc.ArgsTruncated, Cwd: proc.Cwd, User: p.user(proc.UID),
 	}
-	out.ParentPID, out.ParentStart = proc.Parent.PID, proc.Parent.Start
 	if proc.Path != "" {
 		out.Executable = &event.Executable{Path: proc.Path}
 	}
-	out.CommandArgs = p.Redactor.Args(proc.Args)
-	out.ArgsTruncated = proc.ArgsTruncated
-	out.Cwd = proc.Cwd
-	out.User = p.user(proc.UID)
-	for _, up := range p.table.Ancestors(ev.Proc, maxAncestors) {
+	for _, up := range p.table.Ancestors(proc.ID, maxAncestors) {
 		out.Ancestors = append(out.Ancestors, event.Ancestor{PID: up.ID.PID, Executable: up.Path})
 	}
 	return out
@@ -48,12 +60,14 @@ func (p *Pipeline) user(uid uint32) *event.User {
 // user wrote passes the redactor here.
 func (p *Pipeline) record(it *item, a *event.Attribution) event.Record {
 	ev := it.ev
-	if it.process != nil {
-		it.process.Role = it.scope.Role() // the gateway may have been found meanwhile
+	if role := it.scope.Role(); it.process != nil && it.process.Role != role {
+		shown := *it.process // others may be reading it
+		shown.Role = role    // the gateway may have been found meanwhile
+		it.process = &shown
 	}
 	rec := event.Record{
 		ID: it.id, Time: ev.Time, Kind: ev.Body.Kind(), Source: ev.Source,
-		Process: it.process, Attribution: p.redacted(a),
+		Process: it.process, Attribution: a,
 	}
 	switch b := ev.Body.(type) {
 	case event.FileOpen:
@@ -125,18 +139,6 @@ func (p *Pipeline) skillChange(b event.Skill) *event.SkillChange {
 		out.Installed = &b.Installed
 	}
 	return out
-}
-
-// redacted copies an attribution with its evidence redacted: evidence quotes
-// paths and IDs that others wrote.
-func (p *Pipeline) redacted(a *event.Attribution) *event.Attribution {
-	if a == nil {
-		return nil
-	}
-	for i := range a.Evidence {
-		a.Evidence[i].Detail = p.Redactor.String(a.Evidence[i].Detail)
-	}
-	return a
 }
 
 func operation(b event.FileOpen) string {

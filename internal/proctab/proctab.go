@@ -28,6 +28,10 @@ type Proc struct {
 	UID           uint32
 	Exited        time.Time // zero: alive
 
+	// Shown is how records show this image of the process. The pipeline makes it
+	// once, and an exec resets it. What it points to does not change.
+	Shown *event.Process
+
 	children int           // those not in Table.dead
 	dead     *list.Element // place in Table.dead
 }
@@ -86,6 +90,7 @@ func (t *Table) Fork(id event.ProcID, b event.Fork) *Proc {
 func (t *Table) Exec(id event.ProcID, b event.Exec) *Proc {
 	p := t.enter(id, b.Parent)
 	p.Path, p.Args, p.ArgsTruncated, p.Cwd, p.UID, p.Comm = b.Path, b.Args, b.ArgsTruncated, b.Cwd, b.UID, b.Comm
+	p.Shown = nil
 	return p
 }
 
