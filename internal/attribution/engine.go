@@ -76,7 +76,6 @@ type Scope struct {
 	cwd    skillSet   // skill whose directory was the working directory
 	broker bool       // OpenClaw's spawn broker
 	root   event.ProcID
-	since  time.Time
 
 	answers [2]answer // for the root of the execution, and for what descends from it
 }
@@ -211,7 +210,7 @@ func (e *Engine) candidate(ev event.Event) *Scope {
 	if s := e.scopes[ev.Proc]; s != nil {
 		return s
 	}
-	s := &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc, since: ev.Time}
+	s := &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc}
 	e.scopes[ev.Proc] = s
 	return s
 }
@@ -225,13 +224,13 @@ func (e *Engine) gatewayFound(ev event.Event, b event.GatewayFound) *Scope {
 	s := e.scopes[ev.Proc]
 	switch {
 	case s == nil:
-		s = &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc, since: ev.Time}
+		s = &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc}
 		e.scopes[ev.Proc] = s
 	case s.role == event.RoleTool:
 		return s // an openclaw command that a tool call ran is that call's doing
 	}
 	if s.root != ev.Proc { // it came out of another OpenClaw process
-		s = &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc, since: ev.Time}
+		s = &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc}
 		e.scopes[ev.Proc] = s
 	}
 	s.role, s.origin.gateway = b.Role, g
@@ -251,7 +250,7 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 		return
 	}
 	next := *s
-	next.since, next.answers = ev.Time, [2]answer{}
+	next.answers = [2]answer{}
 	if s.role != event.RoleTool {
 		if s.root == ev.Proc {
 			return // OpenClaw's process itself, or its launcher
@@ -261,6 +260,10 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 	}
 	if next.role == event.RoleTool {
 		e.annotate(&next, ev, b)
+		if s.exec == next.exec && s.script == next.script && slices.Equal(s.cwd, next.cwd) {
+			e.scopes[ev.Proc] = s // nothing new: it stands for what it stood for
+			return
+		}
 	}
 	e.scopes[ev.Proc] = &next
 }
@@ -270,7 +273,7 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 func (e *Engine) claimed(ev event.Event, b event.Exec) *Scope {
 	o := &origin{proc: ev.Proc, gateway: e.gateway(b.Claim), seen: ev.Time}
 	x := &execution{root: ev.Proc, origin: o, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true}
-	return &Scope{role: event.RoleTool, origin: o, exec: x, root: ev.Proc, since: ev.Time}
+	return &Scope{role: event.RoleTool, origin: o, exec: x, root: ev.Proc}
 }
 
 // classify tells a tool call's root from what OpenClaw runs for itself.
