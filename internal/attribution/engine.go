@@ -41,6 +41,8 @@ const (
 	opening = time.Second
 	// claim: a process that took OpenClaw's name is looked at by then.
 	claim = 5 * time.Second
+	// sweep: old calls are looked for this often.
+	sweep = 30 * time.Second
 	// lead: a row is written before the exec it leads to, give or take the
 	// rounding of two clocks.
 	lead = 50 * time.Millisecond
@@ -49,6 +51,7 @@ const (
 // An Engine attributes. Use New.
 type Engine struct {
 	now      time.Time
+	swept    time.Time
 	scopes   map[event.ProcID]*Scope
 	gateways map[string]*gateway
 	open     []*execution // not decided, or unmatched and still matchable
@@ -147,6 +150,10 @@ func (e *Engine) Tick(now time.Time) {
 	}
 	e.decide()
 	e.open = slices.DeleteFunc(e.open, func(x *execution) bool { return x.final(e.now) })
+	if e.now.Sub(e.swept) < sweep {
+		return
+	}
+	e.swept = e.now
 	for _, g := range e.gateways {
 		g.expire(e.now)
 	}

@@ -368,9 +368,6 @@ func (g *gateway) expire(now time.Time) {
 	gone := func(c *call) bool {
 		return !c.ended.IsZero() && now.Sub(c.ended) > keepCall || now.Sub(c.at) > 24*time.Hour
 	}
-	if len(g.calls) < 256 {
-		return
-	}
 	g.commands = slices.DeleteFunc(g.commands, gone)
 	for k, c := range g.calls {
 		if gone(c) {

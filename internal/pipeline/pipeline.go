@@ -185,7 +185,6 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.now = now
 	}
 	p.engine.Tick(p.now)
-	p.table.Expire(p.now)
 	for e := p.order.Front(); e != nil; {
 		next := e.Next()
 		p.release(e, false)
@@ -195,8 +194,12 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.amend(root)
 	}
 	p.repeat(false)
-	p.runs.expire(p.now)
-	p.writers.expire(p.now)
+	if p.now.Sub(p.swept) >= sweep {
+		p.swept = p.now
+		p.table.Expire(p.now)
+		p.runs.expire(p.now)
+		p.writers.expire(p.now)
+	}
 }
 
 // Flush lets go everything that is held, with what is known.
