@@ -49,6 +49,7 @@ type Config struct {
 type Pipeline struct {
 	Config
 	now    time.Time
+	swept  time.Time
 	table  *proctab.Table
 	engine *attribution.Engine
 	views  map[string]*policy.View
@@ -118,6 +119,9 @@ func (p *Pipeline) SetRules(set *rules.Set, pol *policy.Policy) {
 	p.Rules, p.Policy = set, pol
 	clear(p.views)
 }
+
+// sweep is how often what is over is forgotten.
+const sweep = 5 * time.Second
 
 // Push takes in one fact.
 func (p *Pipeline) Push(ev event.Event) {
