@@ -180,6 +180,8 @@ func what(r *event.Record) string {
 	switch {
 	case r.Kind == event.KindExit:
 		return ending(r.Process) + ": " + command(r.Process)
+	case r.DNS != nil:
+		return text(r.DNS.Name) + " is " + text(strings.Join(r.DNS.Addresses, ", ")) + ", says " + text(r.DNS.Server)
 	case r.Env != nil:
 		return envWhat(r)
 	case r.File != nil && r.File.OldPath != "":

@@ -56,6 +56,8 @@ func eventKind(k sensorKind) event.Kind {
 		return event.KindConnect
 	case sensorKindKIND_ACCEPT:
 		return event.KindAccept
+	case sensorKindKIND_DNS:
+		return event.KindDNS
 	default:
 		return event.KindClose
 	}
@@ -110,6 +112,8 @@ func (p *pieces) decode(raw []byte) (fact, error) {
 		f.change, err = decodeChange(raw)
 	case sensorKindKIND_CONNECT, sensorKindKIND_ACCEPT, sensorKindKIND_CLOSE:
 		f.body, err = decodeSock(raw)
+	case sensorKindKIND_DNS:
+		f.body, err = decodeDNS(raw)
 	default:
 		err = fmt.Errorf("record of unknown kind %d", h.Kind)
 	}

@@ -27,7 +27,7 @@ func actions() map[string]func(out io.Writer) error {
 		"shorts": actShorts, "long-args": actLongArgs, "environment": actEnvironment,
 		"thread-exec": actThreadExec, "leader-gone": actLeaderGone,
 		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
-		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "abandon": actAbandon,
+		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
 }
 
@@ -288,6 +288,7 @@ func TestSensor(t *testing.T) {
 		"A refused connection tells why":                 testRefused,
 		"Calling connect again is no second connection":  testAgain,
 		"UDP is reported by peer and total":              testUDP,
+		"Answers of name servers give names":             testDNS,
 		"Sockets outlive their process":                  testAbandon,
 		"The costly hooks come off when idle":            testDisarm,
 	}

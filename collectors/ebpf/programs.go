@@ -50,6 +50,7 @@ func programs() []program {
 		{name: sensorProgTcpState, armed: true, kinds: []event.Kind{event.KindClose}},
 		{name: sensorProgSockReleased, hook: cgroup, armed: true, kinds: udp[1:], lack: "the end of UDP sockets, and their totals"},
 		{name: sensorProgSockCreated, hook: cgroup, armed: true, kinds: udp, lack: "the number of a UDP socket at connect"},
+		{name: sensorProgDnsAnswered, hook: cgroup, armed: true, kinds: []event.Kind{event.KindDNS}, lack: "the names behind addresses"},
 		{name: sensorProgUdpSent, armed: true, kinds: udp[1:], lack: "bytes sent on UDP sockets"},
 		{name: sensorProgUdpReceived, armed: true, kinds: udp[1:], lack: "bytes received on UDP sockets"},
 		{
@@ -129,8 +130,11 @@ func attachCgroup(name string, prog *ebpf.Program) (link.Link, error) {
 	}
 	defer unix.Close(mnt)
 	at := ebpf.AttachCGroupInetSockCreate
-	if name == sensorProgSockReleased {
+	switch name {
+	case sensorProgSockReleased:
 		at = ebpf.AttachCgroupInetSockRelease
+	case sensorProgDnsAnswered:
+		at = ebpf.AttachCGroupInetIngress
 	}
 	return link.AttachCgroup(link.CgroupOptions{
 		Path: "/proc/self/fd/" + strconv.Itoa(mnt), Attach: at, Program: prog,

@@ -56,9 +56,20 @@ type sensorChangeRec struct {
 	Unused  uint32
 }
 
+type sensorDnsRec struct {
+	_      structs.HostLayout
+	H      sensorHeader
+	Cookie uint64
+	Peer   [16]uint8
+	Len    uint16
+	Total  uint16
+	Unused uint32
+	Data   [1232]uint8
+}
+
 type sensorDropCounts struct {
 	_  structs.HostLayout
-	Of [13]uint64
+	Of [14]uint64
 }
 
 type sensorExecRec struct {
@@ -138,7 +149,8 @@ const (
 	sensorKindKIND_CONNECT   sensorKind = 10
 	sensorKindKIND_ACCEPT    sensorKind = 11
 	sensorKindKIND_CLOSE     sensorKind = 12
-	sensorKindKINDS          sensorKind = 13
+	sensorKindKIND_DNS       sensorKind = 13
+	sensorKindKINDS          sensorKind = 14
 )
 
 type sensorMark struct {
@@ -207,6 +219,7 @@ const (
 	sensorMapScratches       = "scratches"
 	sensorProgAccepted       = "accepted"
 	sensorProgConnected      = "connected"
+	sensorProgDnsAnswered    = "dns_answered"
 	sensorProgExeced         = "execed"
 	sensorProgExited         = "exited"
 	sensorProgForked         = "forked"
@@ -277,6 +290,7 @@ type sensorSpecs struct {
 type sensorProgramSpecs struct {
 	Accepted       *ebpf.ProgramSpec `ebpf:"accepted"`
 	Connected      *ebpf.ProgramSpec `ebpf:"connected"`
+	DnsAnswered    *ebpf.ProgramSpec `ebpf:"dns_answered"`
 	Execed         *ebpf.ProgramSpec `ebpf:"execed"`
 	Exited         *ebpf.ProgramSpec `ebpf:"exited"`
 	Forked         *ebpf.ProgramSpec `ebpf:"forked"`
@@ -377,6 +391,7 @@ type sensorVariables struct {
 type sensorPrograms struct {
 	Accepted       *ebpf.Program `ebpf:"accepted"`
 	Connected      *ebpf.Program `ebpf:"connected"`
+	DnsAnswered    *ebpf.Program `ebpf:"dns_answered"`
 	Execed         *ebpf.Program `ebpf:"execed"`
 	Exited         *ebpf.Program `ebpf:"exited"`
 	Forked         *ebpf.Program `ebpf:"forked"`
@@ -405,6 +420,7 @@ func (p *sensorPrograms) Close() error {
 	return _SensorClose(
 		p.Accepted,
 		p.Connected,
+		p.DnsAnswered,
 		p.Execed,
 		p.Exited,
 		p.Forked,

@@ -40,6 +40,7 @@ func putRecord(dst plog.LogRecord, r *event.Record, now time.Time) {
 	putProcess(a, r.Process)
 	putFile(a, r.File)
 	putNetwork(a, r.Network)
+	putDNS(a, r.DNS)
 	putEnv(a, r.Env)
 	putLLM(a, r.LLM)
 	putTool(a, r.Tool)
@@ -100,6 +101,8 @@ func summary(r *event.Record) string {
 		object = r.File.Path
 	case r.Network != nil:
 		object = net.JoinHostPort(host(r.Network), strconv.Itoa(int(r.Network.PeerPort)))
+	case r.DNS != nil:
+		object = r.DNS.Name
 	case r.Env != nil:
 		object = fmt.Sprintf("%s, %d names", r.Env.Method, len(r.Env.Names))
 	case r.LLM != nil:

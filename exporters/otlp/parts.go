@@ -95,6 +95,16 @@ func putNetwork(a attributes, n *event.Network) {
 	a.num("clawwatch.network.errno", int64(n.Errno))
 }
 
+func putDNS(a attributes, d *event.DNS) {
+	if d == nil {
+		return
+	}
+	a.str("dns.question.name", d.Name)
+	a.strs("dns.answers", d.Addresses)
+	a.str("server.address", d.Server)
+	a.yes("clawwatch.dns.trusted", d.Trusted)
+}
+
 func putEnv(a attributes, e *event.Env) {
 	if e == nil {
 		return

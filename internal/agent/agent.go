@@ -30,6 +30,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/clawwatch/clawwatch/collectors"
 	"github.com/clawwatch/clawwatch/collectors/openclaw"
@@ -252,19 +253,42 @@ func openRedactor(dir string) (*redact.Redactor, error) {
 
 // thisHost tells the policy's variables about this host.
 func thisHost() policy.Host {
-	h := policy.Host{Temp: []string{"/tmp", "/var/tmp"}}
-	conf, err := os.ReadFile("/etc/resolv.conf")
-	if err != nil {
-		return h
-	}
-	for line := range strings.Lines(string(conf)) {
+	return policy.Host{Temp: []string{"/tmp", "/var/tmp"}, Resolvers: resolvers("/etc/resolv.conf")}
+}
+
+// resolvers reads the name servers of a resolv.conf. None, or no file, means
+// the one on the host itself, as resolv.conf(5) says.
+func resolvers(file string) []netip.Addr {
+	var found []netip.Addr
+	for line := range strings.Lines(readSmall(file)) {
 		if f := strings.Fields(line); len(f) >= 2 && f[0] == "nameserver" {
 			if addr, err := netip.ParseAddr(f[1]); err == nil {
-				h.Resolvers = append(h.Resolvers, addr)
+				found = append(found, addr.WithZone(""))
 			}
 		}
 	}
-	return h
+	if len(found) == 0 {
+		found = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	}
+	return found
+}
+
+// readSmall reads the beginning of a regular file. The path may lie in a
+// container, where anything can stand for it: nothing here waits.
+func readSmall(path string) string {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return ""
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	if err != nil {
+		return ""
+	}
+	return string(b)
 }
 
 // userNames looks users up once each.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -60,11 +61,14 @@ func (a *Agent) fromKernel(ev event.Event) {
 // fromGateways passes on what OpenClaw's records say. A new gateway is marked
 // in the kernel, and its skills are followed.
 func (a *Agent) fromGateways(ev event.Event) {
-	a.emit(ev)
 	g, ok := ev.Body.(event.GatewayFound)
 	if !ok {
+		a.emit(ev)
 		return
 	}
+	g.Resolvers = resolvers(fmt.Sprintf("/proc/%d/root/etc/resolv.conf", ev.Proc.PID))
+	ev.Body = g
+	a.emit(ev)
 	a.found.add(ev.Proc, g)
 	a.skills.Follow(g)
 	a.follow(ev.Proc, g)

@@ -97,6 +97,14 @@ type Close struct {
 	Sent, Received uint64
 }
 
+// DNSAnswer says that a name server told Event.Proc the addresses of a name.
+type DNSAnswer struct {
+	Server    netip.Addr // port 53
+	Name      string     // that was asked for, lower case, without the last dot
+	Addresses []netip.Addr
+	Socket    uint64
+}
+
 // A SkillID names one skill as it was at one moment.
 type SkillID struct {
 	Name    string `json:"name"`              // from the frontmatter of SKILL.md, else the directory's name
@@ -120,6 +128,8 @@ type GatewayFound struct {
 	Home       string   `json:"home,omitempty"`      // of the gateway's user, as its environment says
 	Providers  []string `json:"providers,omitempty"` // host:port of every configured model provider
 	Version    string   `json:"version,omitempty"`
+	// Resolvers are the name servers that its processes are configured with.
+	Resolvers []netip.Addr `json:"resolvers,omitempty"`
 }
 
 // A Role says what an OpenClaw process is to its host.
@@ -268,6 +278,7 @@ func (ToolCall) Kind() Kind     { return KindToolCall }
 func (ToolResult) Kind() Kind   { return KindToolResult }
 func (LLMCall) Kind() Kind      { return KindLLMCall }
 func (SessionStart) Kind() Kind { return KindSessionStart }
+func (DNSAnswer) Kind() Kind    { return KindDNS }
 func (EnvRead) Kind() Kind      { return KindEnvRead }
 func (Lost) Kind() Kind         { return KindLost }
 func (Coverage) Kind() Kind     { return KindCoverage }
@@ -288,6 +299,7 @@ func (ToolResult) body()   {}
 func (LLMCall) body()      {}
 func (SessionStart) body() {}
 func (Skill) body()        {}
+func (DNSAnswer) body()    {}
 func (EnvRead) body()      {}
 func (Lost) body()         {}
 func (Coverage) body()     {}

@@ -82,6 +82,7 @@ const (
 	KindConnect    Kind = "network.connect"
 	KindAccept     Kind = "network.accept"
 	KindClose      Kind = "network.close"
+	KindDNS        Kind = "dns.answer"
 	KindEnvRead    Kind = "env.read"
 
 	KindGateway      Kind = "gateway.found"

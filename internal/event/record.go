@@ -13,6 +13,7 @@ type Record struct {
 	Process     *Process     `json:"process,omitempty"`
 	File        *File        `json:"file,omitempty"`
 	Network     *Network     `json:"network,omitempty"`
+	DNS         *DNS         `json:"dns,omitempty"`
 	Env         *Env         `json:"env,omitempty"`
 	Tool        *Tool        `json:"tool,omitempty"`
 	LLM         *LLM         `json:"llm,omitempty"`
@@ -83,6 +84,14 @@ type Network struct {
 	BytesSent     *uint64   `json:"bytes_sent,omitempty"`
 	BytesReceived *uint64   `json:"bytes_received,omitempty"`
 	Errno         int       `json:"errno,omitempty"`
+}
+
+// DNS is the answer of a name server.
+type DNS struct {
+	Name      string   `json:"name"`
+	Addresses []string `json:"addresses"`
+	Server    string   `json:"server"`
+	Trusted   bool     `json:"trusted"` // one of the host's own name servers: only these give connections their host
 }
 
 // Env is an access to environment variables, by name.

@@ -32,6 +32,7 @@ const (
 	againFinding = 5 * time.Second  // between two reports of the same alert
 	maxFindings  = 8192
 	maxEvents    = 16 // IDs of records in one alert
+	maxGroup     = 20 // alerts of one rule in one execution
 )
 
 // findings hold what was found lately. The first finding of a kind is an alert
@@ -46,6 +47,14 @@ func (p *Pipeline) alert(it *item, rec *event.Record, f rules.Finding) *finding 
 		known.count(rec, f, p.now)
 		return known
 	}
+	group := key
+	group.subject = ""
+	if g := p.groups[group]; g != nil {
+		if g.members++; g.members > maxGroup {
+			g.latest.suppress(rec, p.now)
+			return g.latest
+		}
+	}
 	p.stats.Alerts++
 	n := &finding{last: p.now, given: p.now, alert: event.Alert{
 		ID: p.NewID(rec.Time), Time: rec.Time, Rule: f.Rule, Message: f.Message,
@@ -54,8 +63,30 @@ func (p *Pipeline) alert(it *item, rec *event.Record, f rules.Finding) *finding 
 	if len(p.findings) < maxFindings {
 		p.findings[key] = n
 	}
+	g := p.groups[group]
+	if g == nil && len(p.groups) < maxFindings {
+		p.groups[group] = &findingGroup{members: 1, latest: n}
+	} else if g != nil {
+		g.latest = n
+	}
 	p.Sink.Alert(n.copy())
 	return n
+}
+
+// A findingGroup is what one rule found in one execution. The first maxGroup
+// things are alerts of their own; the rest is counted as suppressed in the
+// last of them. The records are all kept.
+type findingGroup struct {
+	members int
+	latest  *finding
+}
+
+func (f *finding) suppress(rec *event.Record, now time.Time) {
+	f.alert.Suppressed++
+	f.last, f.dirty = now, true
+	if len(f.alert.Events) < maxEvents {
+		f.alert.Events = append(f.alert.Events, rec.ID)
+	}
 }
 
 func keyOf(it *item, rec *event.Record, rule string) findingKey {
@@ -125,6 +156,10 @@ func (p *Pipeline) repeat(all bool) {
 		}
 		if p.now.Sub(f.last) >= keepFinding {
 			delete(p.findings, key)
+			key.subject = ""
+			if g := p.groups[key]; g != nil && p.now.Sub(g.latest.last) >= keepFinding {
+				delete(p.groups, key)
+			}
 		}
 	}
 	slices.SortFunc(due, func(a, b *finding) int { return cmp.Compare(a.alert.ID, b.alert.ID) })

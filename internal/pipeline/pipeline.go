@@ -16,6 +16,7 @@ package pipeline
 
 import (
 	"container/list"
+	"slices"
 	"time"
 
 	"github.com/clawwatch/clawwatch/internal/attribution"
@@ -59,6 +60,8 @@ type Pipeline struct {
 	given  given
 
 	findings findings
+	groups   map[findingKey]*findingGroup // by key without a subject
+	names    names
 	writers  writers
 	runs     runs
 	stats    Stats
@@ -89,6 +92,7 @@ type item struct {
 	scope   *attribution.Scope
 	process *event.Process // as it was at the time
 	arrived time.Time
+	names   []string   // of the peer, as known at the time
 	found   []*finding // raised for it, kept for an amendment
 }
 
@@ -100,7 +104,7 @@ func New(cfg Config) *Pipeline {
 	p := &Pipeline{
 		Config: cfg, engine: attribution.New(cfg.Redactor.String), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
-		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{},
+		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{}, groups: map[findingKey]*findingGroup{}, names: names{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
 	return p
@@ -152,6 +156,9 @@ func (p *Pipeline) Push(ev event.Event) {
 	}
 	p.writers.note(ev, scope, p.now)
 	it := p.newItem(ev, scope)
+	if b, ok := ev.Body.(event.DNSAnswer); ok && p.trusted(it, b) {
+		p.names.learn(it.asker(), b, p.now)
+	}
 	p.hold(it)
 	if read := p.environment(it); read != nil {
 		p.hold(p.newItem(*read, scope))
@@ -180,7 +187,9 @@ func (p *Pipeline) track(ev event.Event) {
 }
 
 func (p *Pipeline) newItem(ev event.Event, scope *attribution.Scope) *item {
-	return &item{id: p.NewID(ev.Time), ev: ev, scope: scope, process: p.process(ev, scope), arrived: p.now}
+	it := &item{id: p.NewID(ev.Time), ev: ev, scope: scope, process: p.process(ev, scope), arrived: p.now}
+	it.names = p.names.of(it)
+	return it
 }
 
 // Tick tells the time, and lets go what can go.
@@ -203,6 +212,7 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.table.Expire(p.now)
 		p.runs.expire(p.now)
 		p.writers.expire(p.now)
+		p.names.expire(p.now)
 	}
 }
 
@@ -258,8 +268,8 @@ func (p *Pipeline) release(e *list.Element, all bool) {
 // finish attributes, records and judges a fact.
 func (p *Pipeline) finish(it *item) {
 	a := p.engine.Attribute(it.scope, it.ev)
-	rec := p.record(it, a)
 	view := p.view(it.scope, a)
+	rec := p.record(it, a, view)
 	if p.own(it, a, view) {
 		p.stats.Suppressed++
 		return
@@ -280,7 +290,7 @@ func (p *Pipeline) finish(it *item) {
 func (p *Pipeline) amend(root event.ProcID) {
 	for _, it := range p.given.items[root] {
 		a := p.engine.Attribute(it.scope, it.ev)
-		rec := p.record(it, a)
+		rec := p.record(it, a, p.view(it.scope, a))
 		rec.Amended = true
 		p.stats.Records++
 		p.stats.Amended++
@@ -328,7 +338,9 @@ func (p *Pipeline) view(s *attribution.Scope, a *event.Attribution) *policy.View
 	}
 	v := p.views[g.ID]
 	if v == nil {
-		v = p.Policy.For(g, p.Host)
+		h := p.Host
+		h.Resolvers = append(slices.Clone(h.Resolvers), g.Resolvers...)
+		v = p.Policy.For(g, h)
 		p.views[g.ID] = v
 	}
 	return v

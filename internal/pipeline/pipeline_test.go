@@ -193,6 +193,41 @@ func TestVolumeIsCountedOverAllConnectionsOfARunAndAlertsOnce(t *testing.T) {
 	}
 }
 
+func TestAConnectionIsNamedByWhatItsExecutionAskedTheHostsServerFor(t *testing.T) {
+	b := newBench(t, 0)
+	server, evil := netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("198.51.100.66")
+	b.Host.Resolvers = []netip.Addr{server}
+	b.use(1, "bash "+script)
+	b.run(1.5, "bash "+script)
+	b.Tick(at(3))
+	answer := func(from netip.Addr, name, addr string) {
+		b.push(3, proc(101), event.DNSAnswer{Server: from, Name: name, Addresses: []netip.Addr{netip.MustParseAddr(addr)}})
+	}
+	connect := func(addr string) *event.Network {
+		b.records = nil
+		b.push(3, proc(101), event.Connect{Transport: event.TCP, Peer: netip.AddrPortFrom(netip.MustParseAddr(addr), 443)})
+		return b.find(event.KindConnect, 101)[0].Network
+	}
+	b.alerts = nil
+	answer(server, "api.openai.com", "198.51.100.1")
+	if n := connect("198.51.100.1"); n.Host != "api.openai.com" || n.HostSource != "dns" {
+		t.Errorf("%+v", n)
+	}
+	if len(b.alerts) != 0 {
+		t.Errorf("an endpoint that is approved by name fires %v", b.fired())
+	}
+	answer(evil, "api.openai.com", "198.51.100.2")
+	if n := connect("198.51.100.2"); n.Host != "" {
+		t.Errorf("a server of the skill's own is believed: %+v", n)
+	}
+	answer(server, "drop.example", "198.51.100.3")
+	answer(server, "api.openai.com", "198.51.100.3")
+	if n := connect("198.51.100.3"); n.Host != "drop.example" {
+		t.Errorf("an approved name hides another of the same address: %+v", n)
+	}
+	b.wantFired("unapproved-endpoint weather 1", "unapproved-endpoint weather 1")
+}
+
 func TestRepeatsAreCountedAndNotRepeated(t *testing.T) {
 	b := newBench(t, 0)
 	b.use(1, "bash "+script)
@@ -211,6 +246,28 @@ func TestRepeatsAreCountedAndNotRepeated(t *testing.T) {
 	b.wantFired("unapproved-endpoint weather 1000")
 	if a := b.alerts[0]; a.ID != id || !a.Amended || len(a.Events) != maxEvents {
 		t.Errorf("counted in %+v", a)
+	}
+}
+
+func TestAFloodOfFindingsIsCountedAndHidesNoOtherRule(t *testing.T) {
+	b := newBench(t, 0)
+	b.use(1, "bash "+script)
+	b.run(1.5, "bash "+script)
+	b.Tick(at(3))
+	b.Tick(at(10))
+	b.alerts = nil
+	for i := range 500 {
+		b.push(10, proc(101), event.FileOpen{Path: fmt.Sprint("/data/", i), Read: true})
+	}
+	b.push(10, proc(101), event.Connect{Transport: event.TCP, Peer: netip.MustParseAddrPort("198.51.100.1:443")})
+	if n := len(b.alerts); n != maxGroup+1 || b.alerts[n-1].Rule.Name != "unapproved-endpoint" {
+		t.Fatalf("%d alerts, the last one %v", n, b.fired()[n-1])
+	}
+	last := b.alerts[maxGroup-1].ID
+	b.alerts = nil
+	b.Tick(at(16))
+	if len(b.alerts) != 1 || b.alerts[0].ID != last || b.alerts[0].Suppressed != 500-maxGroup {
+		t.Errorf("counted in %+v", b.alerts)
 	}
 }
 

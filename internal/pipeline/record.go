@@ -6,6 +6,7 @@ import (
 
 	"github.com/clawwatch/clawwatch/internal/attribution"
 	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/policy"
 	"github.com/clawwatch/clawwatch/internal/proctab"
 )
 
@@ -58,7 +59,7 @@ func (p *Pipeline) user(uid uint32) *event.User {
 
 // record gives a fact its lasting shape. Every text that a skill, a model or a
 // user wrote passes the redactor here.
-func (p *Pipeline) record(it *item, a *event.Attribution) event.Record {
+func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) event.Record {
 	ev := it.ev
 	if role := it.scope.Role(); it.process != nil && it.process.Role != role {
 		shown := *it.process // others may be reading it
@@ -87,6 +88,11 @@ func (p *Pipeline) record(it *item, a *event.Attribution) event.Record {
 			rec.Network.Direction = "inbound"
 		}
 		rec.Network.BytesSent, rec.Network.BytesReceived = &b.Sent, &b.Received
+	case event.DNSAnswer:
+		rec.DNS = &event.DNS{Name: b.Name, Server: b.Server.String(), Trusted: p.trusted(it, b)}
+		for _, addr := range b.Addresses {
+			rec.DNS.Addresses = append(rec.DNS.Addresses, addr.String())
+		}
 	case event.EnvRead:
 		rec.Env = &event.Env{Names: b.Names, Method: b.Method, TargetPID: b.Target.PID, Referenced: intersect(b.Names, p.engine.SecretsOf(a))}
 		if b.Path != "" {
@@ -96,6 +102,9 @@ func (p *Pipeline) record(it *item, a *event.Attribution) event.Record {
 		rec.Skill = p.skillChange(b)
 	default:
 		p.fromRecords(&rec, ev.Body)
+	}
+	if rec.Network != nil {
+		host(rec.Network, it.names, a, view)
 	}
 	return rec
 }

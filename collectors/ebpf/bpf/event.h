@@ -24,6 +24,7 @@ enum kind {
 	KIND_CONNECT,
 	KIND_ACCEPT,
 	KIND_CLOSE,
+	KIND_DNS,
 	KINDS,
 };
 
@@ -142,6 +143,19 @@ struct sock_rec {
 	u32 unused;
 };
 _Static_assert(sizeof(struct sock_rec) == 104, "sock");
+
+/* A datagram from port 53 to a socket in the table, as it came from the wire. */
+#define DNS_BYTES 1232 /* what resolvers send at most without being asked for more */
+struct dns_rec {
+	struct header h; /* of the owner */
+	u64 cookie;
+	u8 peer[16];
+	u16 len;   /* of data */
+	u16 total; /* of the datagram */
+	u32 unused;
+	u8 data[DNS_BYTES];
+};
+_Static_assert(sizeof(struct dns_rec) == 64 + DNS_BYTES, "dns");
 
 /* Counts of what was not reported, for each cause and CPU. */
 struct drop_counts {

@@ -49,6 +49,11 @@ enum {
 	BPF_RB_AVAIL_DATA = 0,
 };
 
+/* The beginning of what a program on packets is given; the kernel rewrites the access. */
+struct __sk_buff {
+	u32 len;
+};
+
 /* What a cgroup/sock program sees of a socket; never relocated. */
 struct bpf_sock {
 	u32 bound_dev_if;

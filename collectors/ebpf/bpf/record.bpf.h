@@ -70,6 +70,7 @@ struct scratch {
 		struct exit_rec exit;
 		struct candidate_rec candidate;
 		struct sock_rec sock;
+		struct dns_rec dns;
 	};
 };
 

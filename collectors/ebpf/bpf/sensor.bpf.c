@@ -13,6 +13,7 @@
 #include "process.bpf.h"
 #include "file.bpf.h"
 #include "net.bpf.h"
+#include "dns.bpf.h"
 #include "uring.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
