@@ -112,7 +112,7 @@ func narrowTime(since, until int64, c Constraint) (int64, int64) {
 	if err != nil || math.IsNaN(f) {
 		return since, until
 	}
-	f = max(0, min(f, lastSecond))
+	f = max(-1, min(f, lastSecond))
 	ceil, next := int64(math.Ceil(f)), int64(math.Floor(f))+1
 	switch c.Op {
 	case Equal:
