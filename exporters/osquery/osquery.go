@@ -208,8 +208,10 @@ func (x *extension) noted() []map[string]string {
 	var rows []map[string]string
 	for name, n := range x.notes {
 		if time.Since(n.at) < noteAge {
-			rows = append(rows, map[string]string{"probe": "osquery", "fidelity": "sampled",
-				"reason": fmt.Sprintf("%s, %s: %s", name, n.at.UTC().Format(time.RFC3339), n.said)})
+			rows = append(rows, map[string]string{
+				"probe": "osquery", "fidelity": "sampled",
+				"reason": fmt.Sprintf("%s, %s: %s", name, n.at.UTC().Format(time.RFC3339), n.said),
+			})
 		}
 	}
 	slices.SortFunc(rows, func(a, b map[string]string) int { return strings.Compare(a["reason"], b["reason"]) })

@@ -68,7 +68,7 @@ func start(t *testing.T, withAgent bool) *bench {
 		{Probe: "getenv", Fidelity: "none", Reason: "no uprobes"},
 	}}}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if b.store, err = store.Open(filepath.Join(dir, "events.db"), store.Limits{}); err != nil {
+	if b.store, err = store.Open(filepath.Join(dir, "events.db"), store.Limits{MaxAge: 20 * 365 * 24 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -234,10 +234,14 @@ func day() ([]event.Record, event.Alert) {
 	exited := process(42)
 	exited.ExitCode = &exit
 	records := []event.Record{
-		{ID: id(1), Time: at(0), Kind: event.KindSessionStart, Source: event.SourceOpenClaw, Session: &event.Session{Key: "agent:main:main", Channel: "telegram", Actor: "ann"},
-			Attribution: &event.Attribution{Session: "ses-1", Agent: "main", Gateway: "/home/dev/.openclaw"}},
-		{ID: id(2), Time: at(1), Kind: event.KindSkillInstalled, Source: event.SourceSkills, Skill: &event.SkillChange{ID: event.SkillID{Name: "weather", Version: "1.2.0", Dir: "/s/weather"}, Installer: "clawhub", Owner: &event.User{Name: "dev"}},
-			Attribution: &event.Attribution{Gateway: "/home/dev/.openclaw"}},
+		{
+			ID: id(1), Time: at(0), Kind: event.KindSessionStart, Source: event.SourceOpenClaw, Session: &event.Session{Key: "agent:main:main", Channel: "telegram", Actor: "ann"},
+			Attribution: &event.Attribution{Session: "ses-1", Agent: "main", Gateway: "/home/dev/.openclaw"},
+		},
+		{
+			ID: id(2), Time: at(1), Kind: event.KindSkillInstalled, Source: event.SourceSkills, Skill: &event.SkillChange{ID: event.SkillID{Name: "weather", Version: "1.2.0", Dir: "/s/weather"}, Installer: "clawhub", Owner: &event.User{Name: "dev"}},
+			Attribution: &event.Attribution{Gateway: "/home/dev/.openclaw"},
+		},
 		{ID: id(3), Time: at(2), Kind: event.KindExec, Source: event.SourceEBPF, Process: process(41), Attribution: by("weather")},
 		{ID: id(4), Time: at(3), Kind: event.KindFileOpen, Source: event.SourceEBPF, Process: process(41), Attribution: by("weather"), File: &event.File{Path: "/home/dev/.ssh/id_rsa", Operation: "read"}},
 		{ID: id(5), Time: at(4), Kind: event.KindFileRename, Source: event.SourceEBPF, Process: process(41), Attribution: by("weather"), File: &event.File{Path: "/tmp/b", OldPath: "/tmp/a", Operation: "rename"}},
@@ -262,23 +266,37 @@ func TestEveryTableHasItsRows(t *testing.T) {
 		want      []string
 	}{
 		{"SELECT count(*), min(time), max(time) FROM clawwatch_events", []string{"10|1795330800|1795330809"}},
-		{"SELECT kind, operation, target FROM clawwatch_events WHERE pid = 42 ORDER BY time",
-			[]string{"network.connect|outbound|192.0.2.1:443", "network.close|outbound|192.0.2.1:443", "process.exit|<nil>|<nil>"}},
-		{"SELECT id, datetime, rule, severity, message, tags, events, count, suppressed, pid, skill, confidence, evidence, gateway FROM clawwatch_alerts",
-			[]string{id(20) + `|2026-11-22T07:00:03Z|restricted-data-access|high|skill weather read a key|["attack.t1552"]|["` + id(4) + `"]|1|0|41|weather|strong|script_path: /s/w.py; lineage: child of 40|/home/dev/.openclaw`}},
-		{"SELECT pid, executable, cmdline, cwd, uid, username, parent_pid, files_read, files_changed, exited, exit_code, bytes_sent, skill FROM clawwatch_processes WHERE time >= 1795330800 ORDER BY pid",
-			[]string{"41|/usr/bin/curl|curl -s|/tmp|1000|dev|40|1|1|0|<nil>|0|weather", "42|/usr/bin/curl|curl -s|/tmp|1000|dev|40|0|0|1|3|812|mail"}},
-		{"SELECT skill, skill_version, directory, installer, username, change, removed, alerts FROM clawwatch_skills",
-			[]string{"weather|1.2.0|/s/weather|clawhub|dev|skill.installed|0|1"}},
-		{"SELECT kind, transport, peer_address, peer_port, bytes_sent, bytes_received FROM clawwatch_connections ORDER BY time",
-			[]string{"network.connect|tcp|192.0.2.1|443|<nil>|<nil>", "network.close|tcp|192.0.2.1|443|812|<nil>"}},
-		{"SELECT operation, path, old_path, directory FROM clawwatch_files ORDER BY time",
-			[]string{"read|/home/dev/.ssh/id_rsa|<nil>|0", "rename|/tmp/b|/tmp/a|0"}},
+		{
+			"SELECT kind, operation, target FROM clawwatch_events WHERE pid = 42 ORDER BY time",
+			[]string{"network.connect|outbound|192.0.2.1:443", "network.close|outbound|192.0.2.1:443", "process.exit|<nil>|<nil>"},
+		},
+		{
+			"SELECT id, datetime, rule, severity, message, tags, events, count, suppressed, pid, skill, confidence, evidence, gateway FROM clawwatch_alerts",
+			[]string{id(20) + `|2026-11-22T07:00:03Z|restricted-data-access|high|skill weather read a key|["attack.t1552"]|["` + id(4) + `"]|1|0|41|weather|strong|script_path: /s/w.py; lineage: child of 40|/home/dev/.openclaw`},
+		},
+		{
+			"SELECT pid, executable, cmdline, cwd, uid, username, parent_pid, files_read, files_changed, exited, exit_code, bytes_sent, skill FROM clawwatch_processes WHERE time >= 1795330800 ORDER BY pid",
+			[]string{"41|/usr/bin/curl|curl -s|/tmp|1000|dev|40|1|1|0|<nil>|0|weather", "42|/usr/bin/curl|curl -s|/tmp|1000|dev|40|0|0|1|3|812|mail"},
+		},
+		{
+			"SELECT skill, skill_version, directory, installer, username, change, removed, alerts FROM clawwatch_skills",
+			[]string{"weather|1.2.0|/s/weather|clawhub|dev|skill.installed|0|1"},
+		},
+		{
+			"SELECT kind, transport, peer_address, peer_port, bytes_sent, bytes_received FROM clawwatch_connections ORDER BY time",
+			[]string{"network.connect|tcp|192.0.2.1|443|<nil>|<nil>", "network.close|tcp|192.0.2.1|443|812|<nil>"},
+		},
+		{
+			"SELECT operation, path, old_path, directory FROM clawwatch_files ORDER BY time",
+			[]string{"read|/home/dev/.ssh/id_rsa|<nil>|0", "rename|/tmp/b|/tmp/a|0"},
+		},
 		{"SELECT method, names, referenced FROM clawwatch_env_reads", []string{`dump|["WEATHER_API_KEY","HOME"]|["WEATHER_API_KEY"]`}},
 		{"SELECT provider, model, input_tokens, output_tokens, status_code FROM clawwatch_llm_calls", []string{"anthropic|m|12|5|<nil>"}},
 		{"SELECT session, session_key, agent, channel, actor, alerts FROM clawwatch_sessions", []string{"ses-1|agent:main:main|main|telegram|ann|1"}},
-		{"SELECT probe, kinds, fidelity, reason FROM clawwatch_coverage",
-			[]string{"agent|<nil>|complete|<nil>", `ebpf|["process.exec","file.open"]|complete|<nil>`, "getenv|<nil>|none|no uprobes"}},
+		{
+			"SELECT probe, kinds, fidelity, reason FROM clawwatch_coverage",
+			[]string{"agent|<nil>|complete|<nil>", `ebpf|["process.exec","file.open"]|complete|<nil>`, "getenv|<nil>|none|no uprobes"},
+		},
 	} {
 		b.expect(c.statement, c.want...)
 	}
@@ -307,18 +325,30 @@ func TestConstraintsReachTheStore(t *testing.T) {
 		want      []string
 		requests  []string
 	}{
-		{"SELECT id FROM clawwatch_events WHERE time >= 1795330802 AND time < 1795330804 ORDER BY id", []string{id(3), id(4)},
-			[]string{"/v1/events since=2026-11-22T07:00:02Z until=2026-11-22T07:00:04Z"}},
-		{"SELECT id FROM clawwatch_events WHERE time = '1795330802'", []string{id(3)},
-			[]string{"/v1/events since=2026-11-22T07:00:02Z until=2026-11-22T07:00:03Z"}},
-		{"SELECT id FROM clawwatch_events WHERE skill = 'weather' AND kind = 'process.exec' AND pid = 41 AND session = 'ses-1'", []string{id(3)},
-			[]string{"/v1/events kind=process.exec pid=41 session=ses-1 skill=weather"}},
+		{
+			"SELECT id FROM clawwatch_events WHERE time >= 1795330802 AND time < 1795330804 ORDER BY id",
+			[]string{id(3), id(4)},
+			[]string{"/v1/events since=2026-11-22T07:00:02Z until=2026-11-22T07:00:04Z"},
+		},
+		{
+			"SELECT id FROM clawwatch_events WHERE time = '1795330802'",
+			[]string{id(3)},
+			[]string{"/v1/events since=2026-11-22T07:00:02Z until=2026-11-22T07:00:03Z"},
+		},
+		{
+			"SELECT id FROM clawwatch_events WHERE skill = 'weather' AND kind = 'process.exec' AND pid = 41 AND session = 'ses-1'",
+			[]string{id(3)},
+			[]string{"/v1/events kind=process.exec pid=41 session=ses-1 skill=weather"},
+		},
 		{"SELECT id FROM clawwatch_events WHERE kind LIKE 'network.%' ORDER BY id", []string{id(6), id(7)}, []string{"/v1/events kind=network.*"}},
 		{"SELECT id FROM clawwatch_files WHERE kind = 'file.rename'", []string{id(5)}, []string{"/v1/events kind=file.rename"}},
 		{"SELECT id FROM clawwatch_files WHERE path = '/tmp/b'", []string{id(5)}, []string{"/v1/events kind=file.*"}},
 		{"SELECT pid FROM clawwatch_processes WHERE skill IN ('mail', 'none')", []string{"42"}, []string{"/v1/processes skill=mail", "/v1/processes skill=none"}},
-		{"SELECT id FROM clawwatch_alerts WHERE rule = 'restricted-data-access' AND gateway = '/home/dev/.openclaw'", []string{id(20)},
-			[]string{"/v1/alerts gateway=/home/dev/.openclaw rule=restricted-data-access"}},
+		{
+			"SELECT id FROM clawwatch_alerts WHERE rule = 'restricted-data-access' AND gateway = '/home/dev/.openclaw'",
+			[]string{id(20)},
+			[]string{"/v1/alerts gateway=/home/dev/.openclaw rule=restricted-data-access"},
+		},
 		{"SELECT session FROM clawwatch_sessions WHERE session_key = 'agent:main:main'", []string{"ses-1"}, []string{"/v1/sessions session=agent:main:main"}},
 		{"SELECT skill FROM clawwatch_skills WHERE skill = 'weather'", []string{"weather"}, []string{"/v1/skills skill=weather"}},
 		{"SELECT id FROM clawwatch_alerts WHERE id = '" + id(4) + "'", nil, []string{"/v1/why/" + id(4)}}, // it is a record's
@@ -341,8 +371,10 @@ func TestAHundredThousandRowsAreCutAndSaidSo(t *testing.T) {
 			if (n+i)%1000 == 0 {
 				skill = "mail"
 			}
-			records = append(records, event.Record{ID: id(n + i), Time: at(n + i), Kind: event.KindFileOpen, Source: event.SourceEBPF,
-				Process: process(41), Attribution: by(skill), File: &event.File{Path: "/etc/hostname", Operation: "read"}})
+			records = append(records, event.Record{
+				ID: id(n + i), Time: at(n + i), Kind: event.KindFileOpen, Source: event.SourceEBPF,
+				Process: process(41), Attribution: by(skill), File: &event.File{Path: "/etc/hostname", Operation: "read"},
+			})
 		}
 		b.fill(records)
 	}

@@ -91,7 +91,7 @@ func processes() Table {
 		acting(func(p *v) *event.Process { return &p.Process }),
 		[]field[v]{
 			{Column{"role", Text, None, "what it is to OpenClaw: gateway, helper, tool or cli"}, func(p *v) string { return text(string(p.Process.Role)) }},
-			{Column{"exited", Integer, None, "1: it has ended"}, func(p *v) string { return flag(p.Exited) }},
+			{Column{"exited", Integer, None, "1: it has ended"}, func(p *v) string { return boolean(p.Exited) }},
 			{Column{"exit_code", Integer, None, "its exit status"}, func(p *v) string { return optional(p.Process.ExitCode) }},
 			{Column{"exit_signal", Integer, None, "the signal that killed it"}, func(p *v) string { return number(p.Process.ExitSignal) }},
 			{Column{"files_read", Integer, None, "how often it opened a file to read"}, func(p *v) string { return count(p.Files["read"]) }},
@@ -149,7 +149,7 @@ func skills() Table {
 		{Column{"username", Text, None, "the owner's name"}, func(s *v) string { return username(s.Skill.Owner) }},
 		{Column{"change", Text, None, "the last that was recorded: skill.present, skill.installed, skill.updated or skill.removed"}, func(s *v) string { return text(string(s.Change)) }},
 		{Column{"seen_time", BigInt, None, "when it was last reported, in seconds since 1970"}, func(s *v) string { return seconds(s.Seen) }},
-		{Column{"removed", Integer, None, "1: it is no longer there"}, func(s *v) string { return flag(s.Removed) }},
+		{Column{"removed", Integer, None, "1: it is no longer there"}, func(s *v) string { return boolean(s.Removed) }},
 		{Column{"alerts", Integer, None, "alerts attributed to a skill of this name"}, func(s *v) string { return count(s.Alerts) }},
 		{Column{"last_alert_time", BigInt, None, "the last of them, in seconds since 1970"}, func(s *v) string { return seconds(s.Last) }},
 		{Column{"event_id", Text, None, "ID of the record of its last change"}, func(s *v) string { return text(s.Record) }},

@@ -109,8 +109,8 @@ func files() Table {
 		column[p]{Column{"path", Text, None, "of the file"}, func(f *p) string { return text(f.Path) }},
 		column[p]{Column{"old_path", Text, None, "of a file that was renamed"}, func(f *p) string { return text(f.OldPath) }},
 		column[p]{Column{"operation", Text, None, "read, write, create, rename or delete"}, func(f *p) string { return text(f.Operation) }},
-		column[p]{Column{"directory", Integer, None, "1: it is a directory"}, func(f *p) string { return flag(f.Directory) }},
-		column[p]{Column{"path_truncated", Integer, None, "1: path lost leading components"}, func(f *p) string { return flag(f.Truncated) }})
+		column[p]{Column{"directory", Integer, None, "1: it is a directory"}, func(f *p) string { return boolean(f.Directory) }},
+		column[p]{Column{"path_truncated", Integer, None, "1: path lost leading components"}, func(f *p) string { return boolean(f.Truncated) }})
 	t.Examples = []string{
 		"SELECT datetime, skill, operation, path FROM clawwatch_files WHERE time > strftime('%s', 'now') - 3600 AND path LIKE '%/.ssh/%';",
 		"SELECT skill, operation, count(*) AS n FROM clawwatch_files WHERE time > strftime('%s', 'now') - 3600 GROUP BY skill, operation;",

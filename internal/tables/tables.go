@@ -181,7 +181,7 @@ func optionalBig(n *uint64) string {
 	return big(*n)
 }
 
-func flag(set bool) string {
+func boolean(set bool) string {
 	if set {
 		return "1"
 	}
