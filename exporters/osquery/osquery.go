@@ -73,7 +73,7 @@ func Run(ctx context.Context, cfg Config) error {
 			return nil
 		}
 		if !away || served {
-			cfg.Log.Warn("osquery does not answer; waiting for it", "socket", cfg.Socket, "error", err)
+			cfg.Log.Warn("osquery does not answer; waiting for it", "socket", cfg.Socket, "error", err.Error()) // without the stack that it carries
 		}
 		away = true
 		select {
@@ -115,7 +115,9 @@ func (x *extension) serve(ctx context.Context) (served bool, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = srv.Shutdown(context.WithoutCancel(ctx)) }) // Run tells
 	defer stop()
 	began := time.Now()
-	err = srv.Run()
+	if err = srv.Run(); err == nil {
+		err = errors.New("it ended the extension")
+	}
 	return time.Since(began) >= x.cfg.Interval, err
 }
 

@@ -3,6 +3,7 @@ package osquery_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
@@ -122,18 +123,22 @@ func (b *bench) wait() {
 
 // serveAgent answers for the agent, and notes what it was asked.
 func (b *bench) serveAgent() {
+	answer := api.New(b.store, func() any { return b.status }).Handler()
+	b.serve(func(w http.ResponseWriter, r *http.Request) {
+		b.mu.Lock()
+		b.asked = append(b.asked, r.URL.Path+"?"+r.URL.RawQuery)
+		b.mu.Unlock()
+		answer.ServeHTTP(w, r)
+	})
+}
+
+func (b *bench) serve(answer http.HandlerFunc) {
 	b.Helper()
 	l, err := net.Listen("unix", filepath.Join(b.dir, "agent"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	answer := api.New(b.store, func() any { return b.status }).Handler()
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b.mu.Lock()
-		b.asked = append(b.asked, r.URL.Path+"?"+r.URL.RawQuery)
-		b.mu.Unlock()
-		answer.ServeHTTP(w, r)
-	})}
+	srv := &http.Server{Handler: answer}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	b.Cleanup(func() { _ = srv.Close(); <-done })
@@ -424,6 +429,24 @@ func TestAnAbsentAgentIsNoRowsAndNoError(t *testing.T) {
 	records, alert := day()
 	b.fill(records, alert)
 	b.expect("SELECT count(*) FROM clawwatch_events", "10")
+}
+
+func TestAnAgentThatHangsIsNotWaitedForForever(t *testing.T) {
+	b := start(t, false)
+	records, _ := day()
+	b.serve(func(w http.ResponseWriter, r *http.Request) {
+		if err := json.NewEncoder(w).Encode(records[0]); err != nil {
+			t.Error(err)
+		}
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+		<-r.Context().Done()
+	})
+	b.expect("SELECT id FROM clawwatch_events", id(1)) // what came
+	if !strings.Contains(b.log.String(), "only 1 rows within 4s") {
+		t.Errorf("the log does not say that there may be more:\n%s", b.log.String())
+	}
 }
 
 func TestHostileTextIsHarmless(t *testing.T) {
