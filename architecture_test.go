@@ -34,6 +34,8 @@ var may = []struct{ room, imports, because string }{
 	{"exporters", "internal/event", "a batch is records and alerts"},
 	{"exporters/otlp", "exporters internal/event internal/spool", "one way out"},
 	{"exporters/jsonl", "exporters internal/event", "another"},
+	{"internal/tables", "internal/api internal/store internal/event internal/redact", "rows are what the agent answers, made safe to print"},
+	{"exporters/osquery", "internal/tables internal/api", "osquery's questions become the agent's"},
 }
 
 // alone lists outside packages that a single room may import.
@@ -42,6 +44,8 @@ var alone = []struct{ prefix, room, because string }{
 	{"github.com/cilium/ebpf", "collectors/ebpf", "the kernel edge"},
 	{"go.opentelemetry.io/", "exporters/otlp", "the wire is replaceable at one place"},
 	{"github.com/fsnotify/fsnotify", "collectors/", "watching files is observing"},
+	{"github.com/osquery/osquery-go", "exporters/osquery", "the wire is replaceable at one place"},
+	{"github.com/apache/thrift", "exporters/osquery", "it is osquery's wire"},
 	{"github.com/spf13/cobra", "cmd/clawwatch", "only the command line is a command line"},
 }
 

@@ -29,6 +29,7 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := newRoot()
+	root.SetArgs(asExtension(os.Args))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -63,7 +64,7 @@ Run the agent as root, and ask it from another terminal:
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newRunCmd(), newEventsCmd(), newAlertsCmd(), newProcessesCmd(), newSkillsCmd(), newSessionsCmd(), newLLMCmd(),
-		newTreeCmd(), newWhyCmd(), newVersionCmd(),
+		newTreeCmd(), newWhyCmd(), newVersionCmd(), newOsqueryCmd(),
 	)
 	return root
 }

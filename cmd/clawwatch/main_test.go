@@ -20,8 +20,10 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"clawwatch": func() { os.Exit(Main()) },
-		"node":      gateway,
+		"clawwatch":     func() { os.Exit(Main()) },
+		extensionName:   func() { os.Exit(Main()) },
+		"node":          gateway,
+		"fake-osqueryd": osqueryDaemon,
 	})
 }
 

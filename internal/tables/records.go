@@ -1,0 +1,181 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+
+	"github.com/clawwatch/clawwatch/internal/api"
+	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/store"
+)
+
+type record = event.Record
+
+// askRecords asks for records of a kind or family, or for one by its ID.
+func askRecords(kind string) asker[record] {
+	return func(ctx context.Context, c *api.Client, q Query) iter.Seq2[record, error] {
+		if q.ID == "" {
+			return c.Events(ctx, q.Query, false)
+		}
+		return func(yield func(record, error) bool) {
+			why, err := c.Why(ctx, q.ID)
+			switch {
+			case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrAmbiguous):
+			case err != nil:
+				yield(record{}, err)
+			case why.Record != nil && Within(string(why.Record.Kind), kind):
+				yield(*why.Record, nil)
+			}
+		}
+	}
+}
+
+// records makes a table of records that all have a part.
+func records[P any](name, description, kind string, part func(*record) *P, columns ...column[P]) Table {
+	var own []field[record]
+	for _, c := range columns {
+		own = append(own, field[record]{c.Column, func(r *record) string {
+			p := part(r)
+			if p == nil {
+				return ""
+			}
+			return c.value(p)
+		}})
+	}
+	t := define(name, description, askRecords(kind), recorded(), own,
+		acting(func(r *record) *event.Process { return r.Process }), attributed(func(r *record) *event.Attribution { return r.Attribution }))
+	t.Kind = kind
+	return t
+}
+
+type column[P any] field[P]
+
+func events() Table {
+	t := records("clawwatch_events", "Everything that was recorded: one row an event.", "", func(r *record) *record { return r },
+		column[record]{Column{"operation", Text, None, "what was done to a file, or the direction of a connection, or the name of a tool"}, operation},
+		column[record]{Column{"target", Text, None, "what it was done to: a path, a peer, names of variables, a command, a model, a skill"}, target})
+	t.Examples = []string{
+		"SELECT kind, count(*) AS n FROM clawwatch_events WHERE time > strftime('%s', 'now') - 600 GROUP BY kind ORDER BY n DESC;",
+		"SELECT datetime, skill, confidence, target FROM clawwatch_events WHERE kind = 'process.exec' AND skill = 'weather' AND time > strftime('%s', 'now') - 3600;",
+	}
+	return t
+}
+
+func operation(r *record) string {
+	switch {
+	case r.File != nil:
+		return text(r.File.Operation)
+	case r.Network != nil:
+		return text(r.Network.Direction)
+	case r.Tool != nil:
+		return text(r.Tool.Name)
+	case r.Env != nil:
+		return text(string(r.Env.Method))
+	}
+	return ""
+}
+
+func target(r *record) string {
+	switch {
+	case r.File != nil:
+		return text(r.File.Path)
+	case r.Network != nil:
+		return peer(r.Network)
+	case r.Env != nil:
+		return text(strings.Join(r.Env.Names, " "))
+	case r.Tool != nil:
+		return text(strings.TrimSpace(r.Tool.Command + r.Tool.URL + strings.Join(r.Tool.Paths, " ")))
+	case r.LLM != nil:
+		return text(r.LLM.Provider + "/" + r.LLM.Model)
+	case r.Skill != nil:
+		return text(r.Skill.ID.Name)
+	case r.Session != nil:
+		return text(r.Session.Key)
+	case r.Gateway != nil:
+		return text(r.Gateway.StateDir)
+	case r.Sensor != nil:
+		return text(r.Sensor.Probe + string(r.Sensor.Of))
+	case r.Kind == event.KindExec && r.Process != nil:
+		return text(strings.Join(r.Process.CommandArgs, " "))
+	}
+	return ""
+}
+
+func files() Table {
+	type p = event.File
+	t := records("clawwatch_files", "What was done to files: one row an open, creation, renaming or removal.", "file.*", func(r *record) *p { return r.File },
+		column[p]{Column{"path", Text, None, "of the file"}, func(f *p) string { return text(f.Path) }},
+		column[p]{Column{"old_path", Text, None, "of a file that was renamed"}, func(f *p) string { return text(f.OldPath) }},
+		column[p]{Column{"operation", Text, None, "read, write, create, rename or delete"}, func(f *p) string { return text(f.Operation) }},
+		column[p]{Column{"directory", Integer, None, "1: it is a directory"}, func(f *p) string { return boolean(f.Directory) }},
+		column[p]{Column{"path_truncated", Integer, None, "1: path lost leading components"}, func(f *p) string { return boolean(f.Truncated) }})
+	t.Examples = []string{
+		"SELECT datetime, skill, operation, path FROM clawwatch_files WHERE time > strftime('%s', 'now') - 3600 AND path LIKE '%/.ssh/%';",
+		"SELECT skill, operation, count(*) AS n FROM clawwatch_files WHERE time > strftime('%s', 'now') - 3600 GROUP BY skill, operation;",
+	}
+	return t
+}
+
+func connections() Table {
+	type p = event.Network
+	t := records("clawwatch_connections", "Connections: one row for the beginning (network.connect, network.accept) and one for the end (network.close), which has the bytes.", "network.*", func(r *record) *p { return r.Network },
+		column[p]{Column{"transport", Text, None, "tcp or udp"}, func(n *p) string { return text(string(n.Transport)) }},
+		column[p]{Column{"direction", Text, None, "outbound or inbound"}, func(n *p) string { return text(n.Direction) }},
+		column[p]{Column{"peer_address", Text, None, "address of the other end"}, func(n *p) string { return text(n.PeerAddress) }},
+		column[p]{Column{"peer_port", Integer, None, "port of the other end"}, func(n *p) string { return number(n.PeerPort) }},
+		column[p]{Column{"local_address", Text, None, "address of this end"}, func(n *p) string { return text(n.LocalAddress) }},
+		column[p]{Column{"local_port", Integer, None, "port of this end"}, func(n *p) string { return number(n.LocalPort) }},
+		column[p]{Column{"host", Text, None, "name of the other end"}, func(n *p) string { return text(n.Host) }},
+		column[p]{Column{"host_source", Text, None, "how the name is known"}, func(n *p) string { return text(n.HostSource) }},
+		column[p]{Column{"bytes_sent", BigInt, None, "payload of the whole connection; network.close only"}, func(n *p) string { return optionalBig(n.BytesSent) }},
+		column[p]{Column{"bytes_received", BigInt, None, "payload of the whole connection; network.close only"}, func(n *p) string { return optionalBig(n.BytesReceived) }},
+		column[p]{Column{"errno", Integer, None, "why the connection failed at once"}, func(n *p) string { return number(n.Errno) }})
+	t.Examples = []string{
+		"SELECT skill, peer_address, peer_port, sum(bytes_sent) AS sent FROM clawwatch_connections WHERE kind = 'network.close' AND time > strftime('%s', 'now') - 86400 GROUP BY skill, peer_address, peer_port ORDER BY sent DESC;",
+	}
+	return t
+}
+
+func peer(n *event.Network) string {
+	address := n.PeerAddress
+	if strings.Contains(address, ":") {
+		address = "[" + address + "]"
+	}
+	return text(address + ":" + count(int(n.PeerPort)))
+}
+
+func envReads() Table {
+	type p = event.Env
+	t := records("clawwatch_env_reads", "Environment variables that were read or handed over, by name; values are never recorded.", string(event.KindEnvRead), func(r *record) *p { return r.Env },
+		column[p]{Column{"names", Text, None, "of the variables; a JSON array"}, func(e *p) string { return list(e.Names) }},
+		column[p]{Column{"referenced", Text, None, "those of them that the skill's own files mention; a JSON array"}, func(e *p) string { return list(e.Referenced) }},
+		column[p]{Column{"method", Text, None, "exec, proc_environ, dump or dotenv"}, func(e *p) string { return text(string(e.Method)) }},
+		column[p]{Column{"target_pid", BigInt, None, "proc_environ: whose environment"}, func(e *p) string { return number(e.TargetPID) }})
+	t.Examples = []string{
+		"SELECT r.datetime, r.skill, n.value AS name FROM clawwatch_env_reads r, json_each(r.names) n WHERE r.time > strftime('%s', 'now') - 3600 AND n.value LIKE '%KEY%';",
+	}
+	return t
+}
+
+func llmCalls() Table {
+	type p = event.LLM
+	t := records("clawwatch_llm_calls", "Calls of models, with tokens and failures. Prompts and answers are not in it; clawwatch why shows them.", string(event.KindLLMCall), func(r *record) *p { return r.LLM },
+		column[p]{Column{"provider", Text, None, "of the model"}, func(l *p) string { return text(l.Provider) }},
+		column[p]{Column{"model", Text, None, "its name"}, func(l *p) string { return text(l.Model) }},
+		column[p]{Column{"api", Text, None, "the provider's interface"}, func(l *p) string { return text(l.API) }},
+		column[p]{Column{"response_id", Text, None, "the provider's ID of the answer"}, func(l *p) string { return text(l.ResponseID) }},
+		column[p]{Column{"input_tokens", BigInt, None, "tokens of the prompt"}, func(l *p) string { return count(l.InputTokens) }},
+		column[p]{Column{"output_tokens", BigInt, None, "tokens of the answer"}, func(l *p) string { return count(l.OutputTokens) }},
+		column[p]{Column{"cache_read_tokens", BigInt, None, "tokens that came from the provider's cache"}, func(l *p) string { return count(l.CacheReadTokens) }},
+		column[p]{Column{"cache_write_tokens", BigInt, None, "tokens that went to it"}, func(l *p) string { return count(l.CacheWriteTokens) }},
+		column[p]{Column{"stop_reason", Text, None, "why the answer ended"}, func(l *p) string { return text(l.StopReason) }},
+		column[p]{Column{"status_code", Integer, None, "HTTP status of a failure"}, func(l *p) string { return number(l.StatusCode) }},
+		column[p]{Column{"error_type", Text, None, "the provider's code of a failure"}, func(l *p) string { return text(l.ErrorType) }},
+		column[p]{Column{"error", Text, None, "its message, with secrets taken out"}, func(l *p) string { return text(l.Error) }})
+	t.Examples = []string{
+		"SELECT provider, model, sum(input_tokens) AS tokens_in, sum(output_tokens) AS tokens_out FROM clawwatch_llm_calls WHERE time > strftime('%s', 'now') - 86400 GROUP BY provider, model;",
+	}
+	return t
+}
