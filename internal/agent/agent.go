@@ -60,28 +60,32 @@ type Options struct {
 	Colour  bool
 	Policy  *policy.Policy
 	Rules   *rules.Set
-	Ready   func(Status) // called once, when everything runs; may be nil
+	Ready   func(Status)     // called once, when everything runs; may be nil
+	Reload  <-chan os.Signal // each one has policy and rules read again; may be nil
 }
 
 // An Agent is one run.
 type Agent struct {
-	cfg       Config
-	opt       Options
-	log       *slog.Logger
-	started   time.Time
-	store     *store.Store
-	redactor  *redact.Redactor
-	exporters []delivery
-	sensors   []collectors.Collector
-	watcher   collectors.Watcher // of the sensors, the one that marks trees; nil: none
-	gateways  *openclaw.Collector
-	skills    *skills.Collector
-	coverage  []event.Coverage
-	facts     chan event.Event
-	out       chan exporters.Item
-	stats     atomic.Pointer[pipeline.Stats]
-	found     found
-	writeErrs atomic.Uint64 // records and alerts that the store could not take
+	cfg        Config
+	opt        Options
+	log        *slog.Logger
+	started    time.Time
+	store      *store.Store
+	redactor   *redact.Redactor
+	exporters  []delivery
+	sensors    []collectors.Collector
+	watcher    collectors.Watcher // of the sensors, the one that marks trees; nil: none
+	gateways   *openclaw.Collector
+	skills     *skills.Collector
+	coverage   []event.Coverage
+	facts      chan event.Event
+	out        chan exporters.Item
+	stats      atomic.Pointer[pipeline.Stats]
+	found      found
+	seen       seen
+	intent     atomic.Pointer[Intent]
+	judgements chan judgement // to the pump
+	writeErrs  atomic.Uint64  // records and alerts that the store could not take
 }
 
 // Run observes until ctx is done, and then gives out what it holds. An error
@@ -90,7 +94,9 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	a := &Agent{
 		cfg: cfg, opt: opt, log: opt.Log, started: time.Now(),
 		facts: make(chan event.Event, factQueue), out: make(chan exporters.Item, outputQueue),
+		judgements: make(chan judgement),
 	}
+	a.intent.Store(a.intentOf(judgement{opt.Policy, opt.Rules}))
 	if err := a.open(); err != nil {
 		return errors.Join(err, a.close())
 	}
@@ -176,7 +182,7 @@ func (a *Agent) observe(ctx context.Context) error {
 		run  func(context.Context, func(event.Event)) error
 		emit func(event.Event)
 	}
-	all := []collector{{"openclaw", a.gateways.Run, a.fromGateways}, {"skills", a.skills.Run, a.emit}}
+	all := []collector{{"openclaw", a.gateways.Run, a.fromGateways}, {"skills", a.skills.Run, a.fromSkills}}
 	for _, s := range a.sensors {
 		all = append(all, collector{"kernel", s.Run, a.fromKernel})
 	}
@@ -196,6 +202,8 @@ func (a *Agent) observe(ctx context.Context) error {
 		})
 	}
 	g.Go(func() error { a.reportDrops(ctx); return nil })
+	g.Go(func() error { a.reload(ctx); return nil })
+	g.Go(func() error { a.narrate(ctx); return nil })
 	if a.opt.Ready != nil {
 		a.opt.Ready(a.Status())
 	}
@@ -226,6 +234,8 @@ func (a *Agent) pump() {
 				return
 			}
 			p.Push(ev)
+		case j := <-a.judgements:
+			p.SetRules(j.rules, j.policy)
 		case now := <-ticks.C:
 			p.Tick(now)
 			s := p.Stats()
