@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "write the generated pages")
 // The reference pages are made from the code that they are about.
 func TestGeneratedPagesAreCurrent(t *testing.T) {
 	for name, page := range map[string]string{
-		"configuration.md": configurationPage(t), "policy.md": policyPage(t), "events.md": eventsPage(t), "alerts.md": alertsPage(),
+		"configuration.md": configurationPage(t), "policy.md": policyPage(t), "events.md": eventsPage(t), "alerts.md": alertsPage(t),
 	} {
 		if *update {
 			if err := os.WriteFile(name, []byte(page), 0o644); err != nil {
@@ -365,7 +365,7 @@ func kindsOf(t *testing.T, src source) map[string]string {
 	return about
 }
 
-func alertsPage() string {
+func alertsPage(t *testing.T) string {
 	var b strings.Builder
 	b.WriteString("# Alerts\n\n" + generated)
 	b.WriteString("One section for each built-in rule: what it means, what to look at, and how to tune it. `clawwatch rules explain NAME` says the same on the\n" +
@@ -385,7 +385,29 @@ func alertsPage() string {
 	for _, r := range all {
 		fmt.Fprintf(&b, "\n## %s\n\n%s, on %s. Tags: `%s`.\n\n%s\n\n```\n%s\n```\n", r.Name, r.Severity, kinds(r.Kinds), strings.Join(r.Tags, "` `"), r.Description, r.Condition)
 	}
+	b.WriteString("\n## Fields\n\nWhat conditions of your own see. What is not known is empty, 0 or false. Messages see the same, and the fields of the last table; how to\n" +
+		"write and test a rule is in [the first hour](first-hour.md).\n\n| field | type | meaning |\n|---|---|---|\n")
+	src := parse(t, "../rules")
+	ruleFields(t, &b, src, "Env", "", "")
+	b.WriteString("\n| in messages | type | meaning |\n|---|---|---|\n")
+	for _, f := range src.fields(t, "Words", "expr") {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.key, f.kind, cell(f.comment))
+	}
 	return b.String()
+}
+
+func ruleFields(t *testing.T, b *strings.Builder, src source, typ, at, about string) {
+	for _, f := range src.fields(t, typ, "expr") {
+		if f.kind == "object" {
+			ruleFields(t, b, src, f.typ, at+f.key+".", f.comment)
+			continue
+		}
+		meaning := f.comment
+		if about != "" {
+			meaning = strings.TrimSuffix(about+": "+f.comment, ": ")
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", at+f.key, f.kind, cell(meaning))
+	}
 }
 
 func kinds(all []event.Kind) string {

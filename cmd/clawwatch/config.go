@@ -38,8 +38,10 @@ func (c *configuring) load() (cfg agent.Config, origins map[string]string, err e
 		value, flag, key string
 		to               *string
 	}{
-		{c.policy, "--policy", "policy", &cfg.Policy}, {c.rules, "--rules", "rules_dir", &cfg.RulesDir},
-		{c.stateDir, "--state-dir", "state_dir", &cfg.StateDir}, {c.socket, "--socket", "socket", &cfg.Socket},
+		{c.policy, "--policy", "policy", &cfg.Policy},
+		{c.rules, "--rules", "rules_dir", &cfg.RulesDir},
+		{c.stateDir, "--state-dir", "state_dir", &cfg.StateDir},
+		{c.socket, "--socket", "socket", &cfg.Socket},
 	} {
 		if o.value != "" {
 			*o.to, origins[o.key] = o.value, o.flag

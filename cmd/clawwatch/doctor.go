@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -127,8 +128,8 @@ func (e *examination) host() {
 	} else {
 		e.add("kernel", isWell, "", "types (BTF) are there")
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs("/sys/kernel/tracing", &fs); err != nil || fs.Type != unix.TRACEFS_MAGIC {
+	var st unix.Statfs_t
+	if err := unix.Statfs("/sys/kernel/tracing", &st); err != nil || st.Type != unix.TRACEFS_MAGIC {
 		e.add("kernel", isNote, "mount -t tracefs tracefs /sys/kernel/tracing, if the agent may not", "tracefs is not mounted; the agent mounts it when it starts")
 	} else {
 		e.add("kernel", isWell, "", "tracefs is mounted")
@@ -148,9 +149,39 @@ func (e *examination) agent(s agent.Status, socket string, err error) {
 			e.add("agent", isWell, "", "socket %s, mode %04o", socket, st.Mode().Perm())
 		}
 	}
-	if err != nil && os.Geteuid() != 0 {
-		e.add("agent", isNote, "run the doctor as root", "without an agent and without privilege this looks worse than it may be")
+	if err == nil {
+		return
 	}
+	if lack := lackingCapabilities(); len(lack) > 0 {
+		e.add("privilege", isNote, "run the doctor as root", "this looks worse than it may be: the doctor lacks %s", strings.Join(lack, " "))
+	} else {
+		e.add("privilege", isWell, "", "enough to try what an agent does")
+	}
+}
+
+// lackingCapabilities names those that the agent needs and this process has
+// not.
+func lackingCapabilities() (lack []string) {
+	var have [2]unix.CapUserData
+	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &have[0]); err != nil {
+		return nil // it will be seen by what fails
+	}
+	for _, c := range []struct {
+		name string
+		bit  int
+	}{
+		{"CAP_BPF", unix.CAP_BPF},
+		{"CAP_PERFMON", unix.CAP_PERFMON},
+		{"CAP_SYS_PTRACE", unix.CAP_SYS_PTRACE},
+		{"CAP_DAC_READ_SEARCH", unix.CAP_DAC_READ_SEARCH},
+		{"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN},
+		{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN},
+	} {
+		if have[c.bit/32].Effective&(1<<(c.bit%32)) == 0 {
+			lack = append(lack, c.name)
+		}
+	}
+	return lack
 }
 
 // sight judges what is seen, kind by kind.
@@ -205,12 +236,11 @@ func (e *examination) openclaw(s agent.Status) {
 		e.add("gateway", isNote, "", "no OpenClaw gateway runs; one that starts is found at once")
 	}
 	for _, c := range s.Records {
-		switch {
-		case c.Fidelity == "complete":
+		if c.Fidelity == "complete" {
 			e.add("records", isWell, "", "%s", c.Probe)
-		default:
-			e.add("records", isBlind, "", "%s: %s: %s", c.Probe, c.Fidelity, c.Reason)
+			continue
 		}
+		e.add("records", isBlind, remedy(c.Reason), "%s: %s: %s", c.Probe, c.Fidelity, c.Reason)
 	}
 }
 
@@ -318,6 +348,10 @@ func (e *examination) losses(s agent.Status, lost func(func(event.Record, error)
 func (e *examination) files(file string, rules int, mistakes []error, taken agent.Intent) {
 	for _, m := range mistakes {
 		first, _, _ := strings.Cut(m.Error(), "\n")
+		if errors.Is(m, fs.ErrPermission) {
+			e.add("files", isNote, "run the doctor as root", "cannot be checked: %s", first)
+			continue
+		}
 		e.add("files", isAmiss, "clawwatch config check shows the line", "%s", first)
 	}
 	if len(mistakes) == 0 {

@@ -192,10 +192,12 @@ func (a *Agent) observe(ctx context.Context) error {
 			err := c.run(ctx, c.emit)
 			if err != nil && ctx.Err() == nil {
 				a.log.Error("collector failed", "collector", c.name, "error", err)
-				a.emit(event.Event{
+				ended := event.Event{
 					Time: time.Now(), Source: event.SourceAgent,
 					Body: event.Coverage{Probe: c.name, Fidelity: "none", Reason: "failed: " + err.Error()},
-				})
+				}
+				a.seen.note(ended)
+				a.emit(ended)
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
 			return nil

@@ -33,7 +33,7 @@ type Status struct {
 	Socket    string               `json:"socket"`
 	Coverage  []event.Coverage     `json:"coverage"`
 	Gateways  []event.GatewayFound `json:"gateways"`
-	Records   []event.Coverage     `json:"records,omitempty"` // of OpenClaw's databases, as far as one was found
+	Records   []event.Coverage     `json:"records,omitempty"` // of OpenClaw's databases that were found, and of collectors that failed
 	Skills    map[string]int       `json:"skills,omitempty"`  // number by gateway
 	Intent    Intent               `json:"configuration"`
 	Pipeline  pipeline.Stats       `json:"pipeline"`
