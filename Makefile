@@ -9,7 +9,7 @@ OTELCOL   = $(CACHE)/otelcol-test
 LINTER    = $(CACHE)/golangci-lint-v2.6.0
 ARGS     ?=
 
-.PHONY: build run test unit e2e lint generate generate-check docs bench deps deps-lint clean
+.PHONY: build run test unit e2e lint generate generate-check bench deps deps-lint clean
 
 build: ## the agent, one static binary
 	$(BUILD) -o bin/clawwatch ./cmd/clawwatch
@@ -37,6 +37,7 @@ generate: deps-generate ## the BPF objects, from collectors/ebpf/bpf
 generate-check: generate ## the committed BPF objects are what the sources give
 	git diff --exit-code --stat -- collectors/ebpf
 
+.PHONY: docs
 docs: ## the reference pages in docs/, from the code
 	$(GO) test ./docs -run TestGeneratedPagesAreCurrent -update
 

@@ -182,7 +182,7 @@ func (a *Agent) observe(ctx context.Context) error {
 		run  func(context.Context, func(event.Event)) error
 		emit func(event.Event)
 	}
-	all := []collector{{"openclaw", a.gateways.Run, a.fromGateways}, {"skills", a.skills.Run, a.fromSkills}}
+	all := []collector{{"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}}
 	for _, s := range a.sensors {
 		all = append(all, collector{"kernel", s.Run, a.fromKernel})
 	}

@@ -60,7 +60,6 @@ func (a *Agent) fromKernel(ev event.Event) {
 // fromGateways passes on what OpenClaw's records say. A new gateway is marked
 // in the kernel, and its skills are followed.
 func (a *Agent) fromGateways(ev event.Event) {
-	a.seen.note(ev)
 	a.emit(ev)
 	g, ok := ev.Body.(event.GatewayFound)
 	if !ok {
@@ -69,12 +68,6 @@ func (a *Agent) fromGateways(ev event.Event) {
 	a.found.add(ev.Proc, g)
 	a.skills.Follow(g)
 	a.follow(ev.Proc, g)
-}
-
-// fromSkills passes on what is known of skills, and counts them.
-func (a *Agent) fromSkills(ev event.Event) {
-	a.seen.note(ev)
-	a.emit(ev)
 }
 
 // maxPasses bounds the search for processes that were forked while the search

@@ -45,6 +45,14 @@ func (s *seen) note(ev event.Event) {
 	}
 }
 
+// noting keeps what passes by.
+func (a *Agent) noting(emit func(event.Event)) func(event.Event) {
+	return func(ev event.Event) {
+		a.seen.note(ev)
+		emit(ev)
+	}
+}
+
 // skillCounts gives the number of skills by gateway.
 func (s *seen) skillCounts() map[string]int {
 	s.Lock()
