@@ -63,8 +63,9 @@ Run the agent as root, and ask it from another terminal:
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
+		newDoctorCmd(), newConfigCmd(), newRulesCmd(),
 		newRunCmd(), newEventsCmd(), newAlertsCmd(), newProcessesCmd(), newSkillsCmd(), newSessionsCmd(), newLLMCmd(),
-		newTreeCmd(), newWhyCmd(), newRulesCmd(), newDoctorCmd(), newConfigCmd(), newVersionCmd(),
+		newTreeCmd(), newWhyCmd(), newVersionCmd(),
 	)
 	return root
 }

@@ -66,26 +66,27 @@ type Options struct {
 
 // An Agent is one run.
 type Agent struct {
-	cfg        Config
-	opt        Options
-	log        *slog.Logger
-	started    time.Time
-	store      *store.Store
-	redactor   *redact.Redactor
-	exporters  []delivery
-	sensors    []collectors.Collector
-	watcher    collectors.Watcher // of the sensors, the one that marks trees; nil: none
-	gateways   *openclaw.Collector
-	skills     *skills.Collector
-	coverage   []event.Coverage
-	facts      chan event.Event
-	out        chan exporters.Item
-	stats      atomic.Pointer[pipeline.Stats]
-	found      found
-	seen       seen
-	intent     atomic.Pointer[Intent]
-	judgements chan judgement // to the pump
-	writeErrs  atomic.Uint64  // records and alerts that the store could not take
+	cfg       Config
+	opt       Options
+	log       *slog.Logger
+	started   time.Time
+	store     *store.Store
+	redactor  *redact.Redactor
+	exporters []delivery
+	sensors   []collectors.Collector
+	watcher   collectors.Watcher // of the sensors, the one that marks trees; nil: none
+	gateways  *openclaw.Collector
+	skills    *skills.Collector
+	coverage  []event.Coverage
+	facts     chan event.Event
+	out       chan exporters.Item
+	stats     atomic.Pointer[pipeline.Stats]
+	found     found
+	seen      seen
+	intent    atomic.Pointer[Intent]
+	judged    chan judgement // to the pump
+	files     string         // fingerprint of what opt.Policy and opt.Rules were read from
+	writeErrs atomic.Uint64  // records and alerts that the store could not take
 }
 
 // Run observes until ctx is done, and then gives out what it holds. An error
@@ -94,8 +95,9 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	a := &Agent{
 		cfg: cfg, opt: opt, log: opt.Log, started: time.Now(),
 		facts: make(chan event.Event, factQueue), out: make(chan exporters.Item, outputQueue),
-		judgements: make(chan judgement),
+		judged: make(chan judgement),
 	}
+	a.files = a.fingerprint() // early: what changes during a slow start is a change
 	a.intent.Store(a.intentOf(judgement{opt.Policy, opt.Rules}))
 	if err := a.open(); err != nil {
 		return errors.Join(err, a.close())
@@ -203,9 +205,9 @@ func (a *Agent) observe(ctx context.Context) error {
 			return nil
 		})
 	}
-	g.Go(func() error { a.reportDrops(ctx); return nil })
 	g.Go(func() error { a.reload(ctx); return nil })
 	g.Go(func() error { a.narrate(ctx); return nil })
+	g.Go(func() error { a.reportDrops(ctx); return nil })
 	if a.opt.Ready != nil {
 		a.opt.Ready(a.Status())
 	}
@@ -236,7 +238,7 @@ func (a *Agent) pump() {
 				return
 			}
 			p.Push(ev)
-		case j := <-a.judgements:
+		case j := <-a.judged:
 			p.SetRules(j.rules, j.policy)
 		case now := <-ticks.C:
 			p.Tick(now)

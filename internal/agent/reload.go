@@ -47,7 +47,7 @@ type Intent struct {
 func (a *Agent) reload(ctx context.Context) {
 	ticks := time.NewTicker(look)
 	defer ticks.Stop()
-	loaded := a.fingerprint()
+	loaded := a.files
 	previous := loaded
 	for {
 		select {
@@ -69,7 +69,7 @@ func (a *Agent) reload(ctx context.Context) {
 			continue
 		}
 		select {
-		case a.judgements <- j:
+		case a.judged <- j:
 			a.accept(j)
 		case <-ctx.Done():
 			return
