@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -78,6 +79,7 @@ status is 3 when something is blind or amiss.`,
 			e.agent(s, socket, err)
 			if err != nil {
 				s = agent.Survey(cmd.Context(), cfg)
+				e.storeFile(filepath.Join(cfg.StateDir, "events.db"))
 			}
 			e.sight(s.Coverage)
 			e.openclaw(s)
@@ -241,6 +243,19 @@ func (e *examination) openclaw(s agent.Status) {
 			continue
 		}
 		e.add("records", isBlind, remedy(c.Reason), "%s: %s: %s", c.Probe, c.Fidelity, c.Reason)
+	}
+}
+
+// storeFile looks at the store that an agent would open.
+func (e *examination) storeFile(path string) {
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.add("store", isNote, "", "none yet; it will be %s", path)
+	case err != nil:
+		e.add("store", isNote, "run the doctor as root", "%v", err)
+	default:
+		e.add("store", isWell, "", "%s, %s", path, console.Bytes(uint64(st.Size())))
 	}
 }
 

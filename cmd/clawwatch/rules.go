@@ -255,7 +255,7 @@ func explainRule(out *printer, r rules.Rule) {
 	out.line("fields that it goes by")
 	for _, f := range rules.Fields() {
 		if regexp.MustCompile(`(^|[^\w.])` + regexp.QuoteMeta(f.Name) + `\b`).MatchString(r.Condition) {
-			out.linef("  %-24s %s", f.Name, f.Type)
+			out.linef("  %-28s %s", f.Name, f.Type)
 		}
 	}
 }
