@@ -86,7 +86,7 @@ func scriptOf(blocks [][]string, collector bool) string {
 	return begin + "exec clawwatch run " + config + "--state-dir state --socket $CLAWWATCH_SOCKET &agent&\n" +
 		"until 'agent +\\S+ runs since' clawwatch doctor\n" +
 		"exec bash commands.sh\n" + end + "kill -INT agent\nwait agent\n" +
-		"-- commands.sh --\ntrap 's=$?; test $s = 3 || exit $s' ERR\nset -x\n" + commands.String() + files.String()
+		"-- commands.sh --\ntrap 's=$?; test $s = 3 || exit $s' ERR\nset -x\n" + commands.String() + "exit 0\n" + files.String()
 }
 
 func freePort(t *testing.T) string {
