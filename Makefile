@@ -40,6 +40,11 @@ generate: deps-generate ## the BPF objects, from collectors/ebpf/bpf
 generate-check: generate ## the committed BPF objects are what the sources give
 	git diff --exit-code --stat -- collectors/ebpf
 
+.PHONY: docs
+docs: ## the reference pages in docs/, from the code
+	$(GO) test ./docs -run TestGeneratedPagesAreCurrent -update
+	$(GO) test ./internal/tables -update
+
 $(LINTER):
 	GOBIN=$(CACHE) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.0
 	mv $(CACHE)/golangci-lint $@

@@ -24,7 +24,8 @@ type Env struct {
 	Change  Change  `expr:"change"`  // skill.*: the skill that came, changed or went
 	Session Session `expr:"session"`
 	Tool    Tool    `expr:"tool"`
-	LLM     LLM     `expr:"llm"` // llm.call
+	LLM     LLM     `expr:"llm"`    // llm.call
+	Sensor  Sensor  `expr:"sensor"` // sensor.*: what the agent says of itself
 	Run     RunEnv  `expr:"run"`
 	Limits  Limits  `expr:"limits"`
 }
@@ -118,6 +119,14 @@ type LLM struct {
 	ErrorType string `expr:"error_type"`
 }
 
+// Sensor is what the agent says of its own sight.
+type Sensor struct {
+	Probe    string `expr:"probe"`
+	Fidelity string `expr:"fidelity"` // complete, sampled, none
+	Reason   string `expr:"reason"`
+	Lost     int    `expr:"lost"` // sensor.lost: number of events
+}
+
 // RunEnv is the skill execution so far, this event included. The previous
 // totals leave it out, so that a threshold is crossed at one event only.
 type RunEnv struct {
@@ -165,6 +174,9 @@ func (e *Env) fill(in Input, commandLine bool) {
 	}
 	if r.LLM != nil {
 		e.LLM = LLM{r.LLM.Provider, r.LLM.Model, r.LLM.StatusCode, r.LLM.ErrorType}
+	}
+	if r.Sensor != nil {
+		e.Sensor = Sensor{r.Sensor.Probe, r.Sensor.Fidelity, r.Sensor.Reason, clamp(r.Sensor.Lost)}
 	}
 	if c := r.Skill; c != nil {
 		e.Change = Change{c.ID.Name, c.ID.Version, c.ID.SHA256, c.Previous, c.ID.Root, c.Installer, in.View.SkillApproved(c.ID)}

@@ -51,8 +51,9 @@ func TestBuiltinRulesDoAsTheirTestsSay(t *testing.T) {
 	}
 }
 
-func TestBuiltinRulesAreTheSevenThatTheProductIsJudgedBy(t *testing.T) {
+func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.T) {
 	want := []string{
+		"configuration-rejected high",
 		"environment-access medium", "file-outside-approved-directories medium", "llm-auth-failure high", "restricted-data-access high",
 		"skill-installation medium", "unapproved-endpoint high", "unusual-data-volume high",
 	}

@@ -18,8 +18,9 @@ var version = "unknown"
 
 // Exit statuses.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed  = 1
+	exitUsage   = 2
+	exitNotWell = 3 // done, and what was asked about is not well
 )
 
 func main() { os.Exit(Main()) }
@@ -63,6 +64,7 @@ Run the agent as root, and ask it from another terminal:
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
+		newDoctorCmd(), newConfigCmd(), newRulesCmd(),
 		newRunCmd(), newEventsCmd(), newAlertsCmd(), newProcessesCmd(), newSkillsCmd(), newSessionsCmd(), newLLMCmd(),
 		newTreeCmd(), newWhyCmd(), newVersionCmd(), newOsqueryCmd(),
 	)

@@ -1,54 +1,48 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/clawwatch/clawwatch/internal/agent"
-	"github.com/clawwatch/clawwatch/internal/policy"
-	"github.com/clawwatch/clawwatch/rules"
 )
 
 func newRunCmd() *cobra.Command {
-	var file, policyFile, rulesDir, stateDir, socket string
-	var otlp []string
+	var c configuring
 	var console bool
 	cmd := &cobra.Command{
-		Use:     "run",
-		Short:   "Run the agent in the foreground",
+		Use:   "run",
+		Short: "Run the agent in the foreground",
+		Long: `Run the agent in the foreground. Without any file it runs with built-in
+defaults. Policy and rules are read again when their files change, and on
+SIGHUP; a file with a mistake leaves the old ones in force and raises an alert.`,
 		Example: "  clawwatch run --otlp http://siem.example:4318 --policy policy.yaml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := agent.LoadConfig(file)
+			cfg, _, err := c.load()
 			if err != nil {
 				return fmt.Errorf("run: %w", err)
 			}
-			override(&cfg.Policy, policyFile)
-			override(&cfg.RulesDir, rulesDir)
-			override(&cfg.StateDir, stateDir)
-			override(&cfg.Socket, socket)
-			for _, endpoint := range otlp {
-				t := agent.Target{Endpoint: endpoint}
-				if err := t.Validate(); err != nil {
-					return usageError{fmt.Errorf("run --otlp: %w", err)}
-				}
-				cfg.OTLP = append(cfg.OTLP, t)
-			}
-			opt := agent.Options{Version: version, Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), Ready: announce(cmd.ErrOrStderr())}
-			if opt.Policy, err = loadPolicy(cfg.Policy); err != nil {
+			opt := agent.Options{Version: version, Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))}
+			if opt.Policy, err = agent.LoadPolicy(cfg.Policy); err != nil {
 				return fmt.Errorf("run: load policy: %w", err)
 			}
-			if opt.Rules, err = loadRules(cfg.RulesDir); err != nil {
+			if opt.Rules, err = agent.LoadRules(cfg.RulesDir); err != nil {
 				return fmt.Errorf("run: load rules: %w", err)
 			}
+			opt.Ready = announce(cmd.ErrOrStderr(), cfg)
+			reload := make(chan os.Signal, 1)
+			signal.Notify(reload, syscall.SIGHUP)
+			defer signal.Stop(reload)
+			opt.Reload = reload
 			tty := isatty.IsTerminal(os.Stdout.Fd())
 			if console || tty && !cmd.Flags().Changed("console") {
 				opt.Console, opt.Colour = cmd.OutOrStdout(), tty && os.Getenv("NO_COLOR") == ""
@@ -59,21 +53,9 @@ func newRunCmd() *cobra.Command {
 			return nil
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&file, "config", agent.DefaultConfig, "configuration `file`")
-	f.StringVar(&policyFile, "policy", "", "policy `file`, read over the built-in policy")
-	f.StringVar(&rulesDir, "rules", "", "`directory` of further rules")
-	f.StringVar(&stateDir, "state-dir", "", "`directory` for the store and the queues")
-	f.StringVar(&socket, "socket", "", "`path` of the socket that the other verbs ask")
-	f.StringArrayVar(&otlp, "otlp", nil, "`URL` of an OTLP receiver: http(s)://host:4318 or grpc(s)://host:4317; may be repeated")
-	f.BoolVar(&console, "console", false, "print alerts as they happen (default: on a terminal)")
+	c.register(cmd)
+	cmd.Flags().BoolVar(&console, "console", false, "print alerts as they happen (default: on a terminal)")
 	return cmd
-}
-
-func override(dst *string, flag string) {
-	if flag != "" {
-		*dst = flag
-	}
 }
 
 func noArgs(_ *cobra.Command, args []string) error {
@@ -83,58 +65,39 @@ func noArgs(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func loadPolicy(file string) (*policy.Policy, error) {
-	if file == "" {
-		return policy.Default(), nil
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	return policy.Load(file, data)
-}
-
-// loadRules loads the built-in rules and those of a directory.
-func loadRules(dir string) (*rules.Set, error) {
-	files := rules.BuiltinFiles()
-	if dir == "" {
-		return rules.Load(files...)
-	}
-	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(dir); err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		files = append(files, rules.Source{Name: name, Data: data})
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return rules.Load(files...)
-}
-
-// announce says in a few lines what was found, once everything runs.
-func announce(w io.Writer) func(agent.Status) {
+// announce says in a few lines what there is, once everything runs. Gateways
+// are logged as they are found.
+func announce(w io.Writer, cfg agent.Config) func(agent.Status) {
 	return func(s agent.Status) {
 		var b strings.Builder
-		fmt.Fprintf(&b, "clawwatch %s is running; socket %s\n", version, s.Socket)
+		fmt.Fprintf(&b, "clawwatch %s is running; socket %s, store %s\n", version, s.Socket, cfg.StateDir)
 		for _, c := range s.Coverage {
-			if c.Fidelity == "none" && len(c.Kinds) > 0 {
+			switch {
+			case c.Fidelity == "none" && len(c.Kinds) > 0:
 				fmt.Fprintf(&b, "  blind: %v: %s\n", c.Kinds, c.Reason)
-			} else if c.Fidelity != "none" {
-				fmt.Fprintf(&b, "  %s: %s for %d kinds of events\n", c.Probe, c.Fidelity, len(c.Kinds))
+			case c.Fidelity == "none":
+			case c.Reason != "":
+				fmt.Fprintf(&b, "  %s: %s\n", c.Probe, c.Reason)
+			default:
+				fmt.Fprintf(&b, "  kernel: %s sees %d kinds of events, %s\n", c.Probe, len(c.Kinds), c.Fidelity)
 			}
 		}
+		fmt.Fprintf(&b, "  rules: %d; policy: %s\n", s.Intent.Rules, policyName(cfg.Policy))
+		for _, t := range cfg.OTLP {
+			fmt.Fprintf(&b, "  shipping to %s\n", t.Endpoint)
+		}
 		fmt.Fprintln(&b, "  looking for OpenClaw gateways, those that run and those that start later")
+		fmt.Fprintln(&b, "  ask from another terminal: clawwatch doctor, clawwatch alerts --follow")
 		io.WriteString(w, b.String()) //nolint:errcheck // a closed terminal is no reason to stop
 	}
+}
+
+func policyName(file string) string {
+	if file == "" {
+		return "built in"
+	}
+	if _, err := os.Stat(file); err != nil {
+		return "built in (there is no " + file + ")"
+	}
+	return file
 }

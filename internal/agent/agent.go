@@ -61,7 +61,8 @@ type Options struct {
 	Colour  bool
 	Policy  *policy.Policy
 	Rules   *rules.Set
-	Ready   func(Status) // called once, when everything runs; may be nil
+	Ready   func(Status)     // called once, when everything runs; may be nil
+	Reload  <-chan os.Signal // each one has policy and rules read again; may be nil
 }
 
 // An Agent is one run.
@@ -82,7 +83,11 @@ type Agent struct {
 	out       chan exporters.Item
 	stats     atomic.Pointer[pipeline.Stats]
 	found     found
-	writeErrs atomic.Uint64 // records and alerts that the store could not take
+	seen      seen
+	intent    atomic.Pointer[Intent]
+	judged    chan judgement // to the pump
+	files     string         // fingerprint of what opt.Policy and opt.Rules were read from
+	writeErrs atomic.Uint64  // records and alerts that the store could not take
 }
 
 // Run observes until ctx is done, and then gives out what it holds. An error
@@ -91,7 +96,10 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	a := &Agent{
 		cfg: cfg, opt: opt, log: opt.Log, started: time.Now(),
 		facts: make(chan event.Event, factQueue), out: make(chan exporters.Item, outputQueue),
+		judged: make(chan judgement),
 	}
+	a.files = a.fingerprint() // early: what changes during a slow start is a change
+	a.intent.Store(a.intentOf(judgement{opt.Policy, opt.Rules}))
 	if err := a.open(); err != nil {
 		return errors.Join(err, a.close())
 	}
@@ -177,7 +185,7 @@ func (a *Agent) observe(ctx context.Context) error {
 		run  func(context.Context, func(event.Event)) error
 		emit func(event.Event)
 	}
-	all := []collector{{"openclaw", a.gateways.Run, a.fromGateways}, {"skills", a.skills.Run, a.emit}}
+	all := []collector{{"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}}
 	for _, s := range a.sensors {
 		all = append(all, collector{"kernel", s.Run, a.fromKernel})
 	}
@@ -187,15 +195,19 @@ func (a *Agent) observe(ctx context.Context) error {
 			err := c.run(ctx, c.emit)
 			if err != nil && ctx.Err() == nil {
 				a.log.Error("collector failed", "collector", c.name, "error", err)
-				a.emit(event.Event{
+				ended := event.Event{
 					Time: time.Now(), Source: event.SourceAgent,
 					Body: event.Coverage{Probe: c.name, Fidelity: "none", Reason: "failed: " + err.Error()},
-				})
+				}
+				a.seen.note(ended)
+				a.emit(ended)
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
 			return nil
 		})
 	}
+	g.Go(func() error { a.reload(ctx); return nil })
+	g.Go(func() error { a.narrate(ctx); return nil })
 	g.Go(func() error { a.reportDrops(ctx); return nil })
 	if a.opt.Ready != nil {
 		a.opt.Ready(a.Status())
@@ -227,6 +239,8 @@ func (a *Agent) pump() {
 				return
 			}
 			p.Push(ev)
+		case j := <-a.judged:
+			p.SetRules(j.rules, j.policy)
 		case now := <-ticks.C:
 			p.Tick(now)
 			s := p.Stats()

@@ -33,6 +33,9 @@ type Status struct {
 	Socket    string               `json:"socket"`
 	Coverage  []event.Coverage     `json:"coverage"`
 	Gateways  []event.GatewayFound `json:"gateways"`
+	Records   []event.Coverage     `json:"records,omitempty"` // of OpenClaw's databases that were found, and of collectors that failed
+	Skills    map[string]int       `json:"skills,omitempty"`  // number by gateway
+	Intent    Intent               `json:"configuration"`
 	Pipeline  pipeline.Stats       `json:"pipeline"`
 	Store     store.Stats          `json:"store"`
 	Unstored  uint64               `json:"unstored"`           // records and alerts that the store could not take
@@ -46,6 +49,7 @@ type Status struct {
 func (a *Agent) Status() Status {
 	s := Status{
 		Version: a.opt.Version, Started: a.started, Socket: a.cfg.Socket, Coverage: a.coverage, Gateways: a.found.list(),
+		Records: a.seen.probes(), Skills: a.seen.skillCounts(), Intent: *a.intent.Load(),
 		Unstored: a.writeErrs.Load(), Goroutine: runtime.NumGoroutine(), Delivery: map[string]any{},
 	}
 	if p := a.stats.Load(); p != nil {

@@ -116,6 +116,8 @@ func keyOf(it *item, rec *event.Record, rule string) findingKey {
 		}
 	case rec.LLM != nil:
 		key.subject = rec.LLM.Provider
+	case rec.Sensor != nil:
+		key.subject = rec.Sensor.Probe + " " + rec.Sensor.Reason
 	}
 	return key
 }

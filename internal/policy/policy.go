@@ -46,47 +46,47 @@ type Policy struct {
 
 // Endpoints says where connections may go.
 type Endpoints struct {
-	Approved  yamlfile.List[Endpoint] `yaml:"approved"`
+	Approved  yamlfile.List[Endpoint] `yaml:"approved"`  // where skills may connect to
 	Resolvers bool                    `yaml:"resolvers"` // the host's name servers, port 53
 	Providers bool                    `yaml:"providers"` // the model providers configured in the gateway
 }
 
 // An Endpoint is a destination, by name or by address: one of Host and CIDR.
 type Endpoint struct {
-	Host    HostName `yaml:"host"`
-	CIDR    CIDR     `yaml:"cidr"`
-	Ports   []uint16 `yaml:"ports"`  // none: any
-	Skills  []string `yaml:"skills"` // none: all
-	Comment string   `yaml:"comment"`
+	Host    HostName `yaml:"host"`    // name, or *.domain for every name below it
+	CIDR    CIDR     `yaml:"cidr"`    // network or address
+	Ports   []uint16 `yaml:"ports"`   // none: any
+	Skills  []string `yaml:"skills"`  // none: all
+	Comment string   `yaml:"comment"` // for people
 }
 
 // Directories sorts paths into tiers.
 type Directories struct {
-	Public     yamlfile.List[Directory] `yaml:"public"`
-	Internal   yamlfile.List[Directory] `yaml:"internal"`
-	Restricted yamlfile.List[Directory] `yaml:"restricted"`
+	Public     yamlfile.List[Directory] `yaml:"public"`     // of no interest
+	Internal   yamlfile.List[Directory] `yaml:"internal"`   // the agent's own work
+	Restricted yamlfile.List[Directory] `yaml:"restricted"` // no skill's business
 }
 
 // A Directory is a set of paths in one tier, each with all that is below it.
 type Directory struct {
-	Paths   []Pattern `yaml:"paths"`
-	Access  Access    `yaml:"access"`
-	Skills  []string  `yaml:"skills"` // none: all
-	Comment string    `yaml:"comment"`
+	Paths   []Pattern `yaml:"paths"`   // see Pattern below
+	Access  Access    `yaml:"access"`  // read, or read-write (the default)
+	Skills  []string  `yaml:"skills"`  // none: all
+	Comment string    `yaml:"comment"` // for people
 }
 
 // Skills says which skills were vetted.
 type Skills struct {
-	Approved yamlfile.List[ApprovedSkill] `yaml:"approved"`
+	Approved yamlfile.List[ApprovedSkill] `yaml:"approved"` // empty: none was, and nothing alerts on that
 }
 
 // An ApprovedSkill is one vetted skill. Version is compared as text; a range is
 // kept and matches nothing yet.
 type ApprovedSkill struct {
-	Name    string `yaml:"name"`
-	Version string `yaml:"version"`
-	SHA256  Digest `yaml:"sha256"`
-	Comment string `yaml:"comment"`
+	Name    string `yaml:"name"`    // as the skill calls itself
+	Version string `yaml:"version"` // none: any
+	SHA256  Digest `yaml:"sha256"`  // of the tree, as clawwatch skills shows it; none: any
+	Comment string `yaml:"comment"` // for people
 }
 
 // Limits bounds what one skill execution may do.
@@ -96,20 +96,20 @@ type Limits struct {
 
 // Environment says which variables are secrets, and who may read them.
 type Environment struct {
-	SecretNames yamlfile.List[NamePart] `yaml:"secret_names"`
-	Approved    yamlfile.List[EnvGrant] `yaml:"approved"`
+	SecretNames yamlfile.List[NamePart] `yaml:"secret_names"` // whole words of a variable's name that make it a secret
+	Approved    yamlfile.List[EnvGrant] `yaml:"approved"`     // variables that skills may read
 }
 
 // An EnvGrant allows skills to read variables, by exact name.
 type EnvGrant struct {
-	Names   []string `yaml:"names"`
-	Skills  []string `yaml:"skills"` // none: all
-	Comment string   `yaml:"comment"`
+	Names   []string `yaml:"names"`   // compared exactly
+	Skills  []string `yaml:"skills"`  // none: all
+	Comment string   `yaml:"comment"` // for people
 }
 
 // LLM says how much of a conversation is kept.
 type LLM struct {
-	Content Content `yaml:"content"`
+	Content Content `yaml:"content"` // redacted, digest or none
 }
 
 //go:embed default.yaml

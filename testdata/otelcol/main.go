@@ -51,8 +51,9 @@ func main() {
 	grpcAddr := flag.String("grpc", "127.0.0.1:4317", "`address` for OTLP over gRPC")
 	file := flag.String("file", "", "append what is received to this `path`, one JSON object a batch (required)")
 	debug := flag.Bool("debug", false, "also log a line for each batch")
+	whole := flag.String("config", "", "run this configuration `file` instead")
 	flag.Parse()
-	if *file == "" || flag.NArg() > 0 {
+	if (*file == "") == (*whole == "") || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -61,6 +62,14 @@ func main() {
 		exporters, level = "file, debug", "info"
 	}
 	uri := fmt.Sprintf(config, *httpAddr, *grpcAddr, *file, level, exporters, exporters, exporters)
+	if *whole != "" {
+		data, err := os.ReadFile(*whole)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "otelcol: read configuration: %v\n", err)
+			os.Exit(1)
+		}
+		uri = "yaml:" + string(data)
+	}
 	if err := run(uri); err != nil {
 		fmt.Fprintf(os.Stderr, "otelcol: run collector: %v\n", err)
 		os.Exit(1)

@@ -71,7 +71,7 @@ type Pos struct{ Line, Column int }
 
 // ErrorAt is a mistake that only the caller of Decode could find.
 func ErrorAt(name string, data []byte, at Pos, message string) *Error {
-	d := &decoder{name: name, lines: strings.Split(string(data), "\n")}
+	d := &decoder{name: name, lines: splitLines(data)}
 	return d.problem(at.Line, at.Column, message)
 }
 
@@ -79,7 +79,7 @@ func ErrorAt(name string, data []byte, at Pos, message string) *Error {
 // not mention keeps its value. The error joins one *Error a mistake, in the
 // order of the file.
 func Decode(name string, data []byte, dst any) (err error) {
-	d := &decoder{name: name, lines: strings.Split(string(data), "\n")}
+	d := &decoder{name: name, lines: splitLines(data)}
 	if len(data) > MaxSize {
 		return &Error{File: name, Message: fmt.Sprintf("%d bytes, at most %d are read", len(data), MaxSize)}
 	}
@@ -114,6 +114,8 @@ func Decode(name string, data []byte, dst any) (err error) {
 	}
 	return errors.Join(joined...)
 }
+
+func splitLines(data []byte) []string { return strings.Split(string(data), "\n") }
 
 // tooDeep finds nesting that the YAML parser, which recurses, must not see. It
 // counts brackets in strings too, and so allows far more than MaxDepth.

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/clawwatch/clawwatch/internal/agent"
+	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/rules"
+)
+
+func newRulesCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rules",
+		Short: "List, check, test and explain the rules",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newRulesListCmd(), newRulesCheckCmd(), newRulesTestCmd(), newRulesExplainCmd())
+	return cmd
+}
+
+var ruleColumns = []column{{"RULE", 34}, {"SEVERITY", 8}, {"ENABLED", 7}, {"KINDS", 30}, {"DESCRIPTION", 0}}
+
+// described is a rule as JSON.
+type described struct {
+	Name        string         `json:"name"`
+	Severity    event.Severity `json:"severity"`
+	Enabled     bool           `json:"enabled"`
+	Kinds       []event.Kind   `json:"kinds,omitempty"`
+	Tags        []string       `json:"tags,omitempty"`
+	Description string         `json:"description"`
+	Condition   string         `json:"condition"`
+	References  []string       `json:"references,omitempty"`
+}
+
+func describe(r rules.Rule) described {
+	return described{r.Name, r.Severity, r.Enabled, r.Kinds, r.Tags, r.Description, r.Condition, r.References}
+}
+
+func newRulesListCmd() *cobra.Command {
+	var c configuring
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the built-in rules and those of rules_dir",
+		Example: "  clawwatch rules list\n  clawwatch rules list --rules ./rules.d --json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			set, err := c.rulesInForce()
+			if err != nil {
+				return err
+			}
+			out := newPrinter(cmd.OutOrStdout())
+			if !asJSON {
+				out.header(ruleColumns)
+			}
+			for _, r := range set.Rules() {
+				if asJSON {
+					out.json(describe(r))
+					continue
+				}
+				out.row(ruleColumns, text(r.Name), text(string(r.Severity)), yesNo(r.Enabled), kindNames(r.Kinds), firstSentence(r.Description))
+			}
+			return out.err
+		},
+	}
+	c.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a rule")
+	return cmd
+}
+
+func (c *configuring) rulesInForce() (*rules.Set, error) {
+	cfg, _, err := c.load()
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	set, err := agent.LoadRules(cfg.RulesDir)
+	if err != nil {
+		return nil, hinted{fmt.Errorf("load rules: %w", err), "clawwatch rules check shows the mistakes alone"}
+	}
+	return set, nil
+}
+
+func newRulesCheckCmd() *cobra.Command {
+	var c configuring
+	cmd := &cobra.Command{
+		Use:   "check [FILE…]",
+		Short: "Compile rules, and report every mistake with its place",
+		Long: `Compile the rules of the files, or those of rules_dir, together with the
+built-in ones, and report every mistake with its place. The exit status is 3
+when there is one.`,
+		Example: "  clawwatch rules check rules.d/*.yaml",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			out := newPrinter(cmd.OutOrStdout())
+			set, err := c.compile(args)
+			mistakes := separate(err)
+			for _, m := range mistakes {
+				out.line(printable(m.Error()))
+			}
+			if len(mistakes) > 0 {
+				return notWell{fmt.Errorf("check rules: %s", count(len(mistakes), "mistake"))}
+			}
+			out.linef("%s are well", count(len(set.Rules()), "rule"))
+			return out.err
+		},
+	}
+	c.register(cmd)
+	return cmd
+}
+
+func (c *configuring) compile(files []string) (*rules.Set, error) {
+	if len(files) == 0 {
+		cfg, _, err := c.load()
+		if err != nil {
+			return nil, err
+		}
+		return agent.LoadRules(cfg.RulesDir)
+	}
+	sources, err := readFiles(files)
+	if err != nil {
+		return nil, err
+	}
+	return rules.Load(append(rules.BuiltinFiles(), sources...)...)
+}
+
+func readFiles(names []string) ([]rules.Source, error) {
+	var sources []rules.Source
+	var errs []error
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		sources = append(sources, rules.Source{Name: name, Data: data})
+	}
+	return sources, errors.Join(errs...)
+}
+
+func newRulesTestCmd() *cobra.Command {
+	var c configuring
+	cmd := &cobra.Command{
+		Use:   "test [DIR…]",
+		Short: "Run the tests that lie in testdata beside the rules",
+		Long: `Run the tests of rules: DIR/*.yaml are rules, DIR/testdata/*.yaml their tests;
+without DIR, rules_dir. The built-in rules are loaded besides, and may be
+tested too. The exit status is 3 when a case fails.`,
+		Example: "  clawwatch rules test ./rules.d",
+		RunE: func(cmd *cobra.Command, dirs []string) error {
+			if len(dirs) == 0 {
+				cfg, _, err := c.load()
+				if err != nil {
+					return fmt.Errorf("test rules: %w", err)
+				}
+				dirs = []string{cfg.RulesDir}
+			}
+			out := newPrinter(cmd.OutOrStdout())
+			cases, failed := 0, 0
+			for _, dir := range dirs {
+				n, bad, err := testDir(out, dir)
+				if err != nil {
+					return fmt.Errorf("test rules: %w", err)
+				}
+				cases, failed = cases+n, failed+bad
+			}
+			if failed > 0 {
+				return notWell{fmt.Errorf("test rules: %d of %s failed", failed, count(cases, "case"))}
+			}
+			out.linef("%s passed", count(cases, "case"))
+			return out.err
+		},
+	}
+	c.register(cmd)
+	return cmd
+}
+
+func testDir(out *printer, dir string) (cases, failed int, err error) {
+	set, err := agent.LoadRules(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "testdata", "*.yaml"))
+	if err != nil {
+		return 0, 0, err
+	}
+	tests, err := readFiles(names)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, t := range tests {
+		results, err := set.Test(t)
+		if err != nil {
+			return cases, failed, err
+		}
+		for _, r := range results {
+			if cases++; r.Err != nil {
+				failed++
+				out.linef("FAIL  %s: %s: %s", text(t.Name), text(r.Case), text(r.Err.Error()))
+			}
+		}
+	}
+	return cases, failed, nil
+}
+
+func newRulesExplainCmd() *cobra.Command {
+	var c configuring
+	cmd := &cobra.Command{
+		Use:     "explain NAME",
+		Short:   "Say what a rule means, when it fires, and the fields it goes by",
+		Example: "  clawwatch rules explain unapproved-endpoint",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{errors.New("explain rule: the name of one rule is wanted; clawwatch rules list prints them")}
+			}
+			set, err := c.rulesInForce()
+			if err != nil {
+				return err
+			}
+			all := set.Rules()
+			i := slices.IndexFunc(all, func(r rules.Rule) bool { return r.Name == args[0] })
+			if i < 0 {
+				return hinted{fmt.Errorf("explain rule: there is no rule %q", text(args[0])), "clawwatch rules list prints the names"}
+			}
+			out := newPrinter(cmd.OutOrStdout())
+			explainRule(out, all[i])
+			return out.err
+		},
+	}
+	c.register(cmd)
+	return cmd
+}
+
+func explainRule(out *printer, r rules.Rule) {
+	out.linef("%s  %s%s", text(r.Name), text(string(r.Severity)), map[bool]string{false: "  (not enabled)"}[r.Enabled])
+	out.line("")
+	out.line(indent(printable(r.Description)))
+	out.line("")
+	out.linef("kinds      %s", kindNames(r.Kinds))
+	out.linef("tags       %s", orDash(strings.Join(r.Tags, " ")))
+	for _, ref := range r.References {
+		out.linef("reference  %s", text(ref))
+	}
+	out.line("")
+	out.line("condition")
+	out.line(indent(printable(r.Condition)))
+	out.line("")
+	out.line("fields that it goes by")
+	for _, f := range rules.Fields() {
+		if regexp.MustCompile(`(^|[^\w.])` + regexp.QuoteMeta(f.Name) + `\b`).MatchString(r.Condition) {
+			out.linef("  %-28s %s", f.Name, f.Type)
+		}
+	}
+}
+
+func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ") }
+
+func kindNames(kinds []event.Kind) string {
+	if len(kinds) == 0 {
+		return "all"
+	}
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = string(k)
+	}
+	return strings.Join(names, " ")
+}
+
+// firstSentence of a description, on one line.
+func firstSentence(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if i := strings.Index(s, ". "); i > 0 {
+		s = s[:i]
+	}
+	return text(strings.TrimSuffix(s, "."))
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
