@@ -63,7 +63,7 @@ Run the agent as root, and ask it from another terminal:
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newRunCmd(), newEventsCmd(), newAlertsCmd(), newProcessesCmd(), newSkillsCmd(), newSessionsCmd(), newLLMCmd(),
-		newTreeCmd(), newWhyCmd(), newVersionCmd(),
+		newTreeCmd(), newWhyCmd(), newVersionCmd(), newGenCmd(),
 	)
 	return root
 }

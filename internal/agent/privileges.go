@@ -13,8 +13,8 @@ import (
 
 // kept are the capabilities that the agent has after its set-up, and why.
 // Everything else that root can do is given up: mounting (CAP_SYS_ADMIN),
-// loading programs that look at sockets (CAP_NET_ADMIN), and giving the socket
-// to its group (CAP_CHOWN) were of the set-up.
+// loading programs that look at sockets (CAP_NET_ADMIN), giving the socket to a
+// group (CAP_CHOWN) were of the set-up.
 var kept = []uintptr{
 	unix.CAP_BPF,             // read and write the sensor's tables
 	unix.CAP_PERFMON,         // attach the hooks on system calls whenever the first gateway appears
