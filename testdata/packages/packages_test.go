@@ -134,6 +134,8 @@ func TestTheDebInstallsUpgradesAndGoes(t *testing.T) {
 		}
 	}
 
+	beat := m.run("systemctl show --value -p WatchdogTimestampMonotonic clawwatch")
+
 	// A gateway of an ordinary user, whose home is closed to others.
 	m.run("useradd --create-home dev && mkdir -p /home/dev/.openclaw/agents/main/agent /home/dev/.ssh && echo key >/home/dev/.ssh/id_rsa")
 	m.run("chown -R dev: /home/dev && chmod 0700 /home/dev /home/dev/.openclaw && usermod -a -G clawwatch dev && useradd other")
@@ -143,6 +145,15 @@ func TestTheDebInstallsUpgradesAndGoes(t *testing.T) {
 	alert := m.until(`id_rsa`, alerts)
 	m.run("setpriv --reuid=dev --regid=dev --init-groups " + alerts)
 	m.fails("setpriv --reuid=other --regid=other --init-groups " + alerts)
+
+	m.wait("a beat for the watchdog", func() bool {
+		return m.run("systemctl show --value -p WatchdogTimestampMonotonic clawwatch") != beat
+	})
+	m.run("kill -SEGV " + pid)
+	m.until(`^1$`, "systemctl show --value -p NRestarts clawwatch")
+	m.until(`^active`, "systemctl is-active clawwatch")
+	m.until(`id_rsa`, alerts)
+	pid = m.run("systemctl show --value -p MainPID clawwatch")
 
 	// A newer version: the service runs it; configuration and store stay.
 	m.run("echo 'store: {max_age: 12d}' >>/etc/clawwatch/clawwatch.yaml && echo 'jsonl: /var/log/clawwatch/all.jsonl' >/etc/clawwatch/conf.d/site.yaml")
