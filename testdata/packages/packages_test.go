@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -49,7 +50,7 @@ func TestMain(m *testing.M) {
 func host(t *testing.T) string {
 	t.Helper()
 	if files, _ := filepath.Glob(shared.dir + "/*.deb"); len(files) == 0 {
-		build(t, shared.dir, "ARCHES=amd64")
+		build(t, shared.dir, "ARCHES="+runtime.GOARCH)
 	}
 	return shared.dir
 }
