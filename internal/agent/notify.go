@@ -21,7 +21,7 @@ func (a *Agent) notify(ctx context.Context) {
 	if !ok {
 		return
 	}
-	defer m.Close()
+	defer m.Close() //nolint:errcheck // nothing was buffered
 	m.send("READY=1\nSTATUS=watching for OpenClaw gateways")
 	defer m.send("STOPPING=1")
 	beats := time.NewTicker(beatEvery(os.Getenv("WATCHDOG_USEC"), os.Getenv("WATCHDOG_PID")))

@@ -159,22 +159,25 @@ func recognise(text string) string {
 }
 
 func writeNotices(file string, parts []part) error {
-	var text bytes.Buffer
-	z, err := gzip.NewWriterLevel(&text, gzip.BestCompression)
+	var text, packed bytes.Buffer
+	fmt.Fprintf(&text, "clawwatch is linked with the following, each under its own licence.\n\n")
+	for _, p := range parts {
+		fmt.Fprintf(&text, "  %s %s (%s)\n", p.name, p.version, p.licence)
+	}
+	for _, p := range parts {
+		fmt.Fprintf(&text, "\n%s\n%s %s\n\n%s", strings.Repeat("=", 79), p.name, p.version, p.text)
+	}
+	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(z, "clawwatch is linked with the following, each under its own licence.\n\n")
-	for _, p := range parts {
-		fmt.Fprintf(z, "  %s %s (%s)\n", p.name, p.version, p.licence)
-	}
-	for _, p := range parts {
-		fmt.Fprintf(z, "\n%s\n%s %s\n\n%s", strings.Repeat("=", 79), p.name, p.version, p.text)
+	if _, err := z.Write(text.Bytes()); err != nil {
+		return err
 	}
 	if err := z.Close(); err != nil {
 		return err
 	}
-	return os.WriteFile(file, text.Bytes(), 0o644)
+	return os.WriteFile(file, packed.Bytes(), 0o644)
 }
 
 // object keeps the SPDX document readable here; keys are sorted when encoded.
