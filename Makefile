@@ -65,3 +65,60 @@ deps-generate:
 
 clean:
 	rm -rf bin dist
+
+# Packages. PACKAGE_VERSION begins with a digit; ~ sorts before the release.
+NFPM             = $(CACHE)/nfpm-v2.43.0
+ROOTFS           = $(CACHE)/debian-bookworm
+DIST            ?= dist
+ARCHES          ?= amd64 arm64
+PACKAGE_VERSION ?= $(shell git describe --tags --exact-match 2>/dev/null | sed 's/^v//' | grep . || git log -1 --date=format:%Y%m%d%H%M --format='0.1.0~%cd.%h')
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+
+.PHONY: packages sbom test-packages deps-packages
+
+packages: $(NFPM) $(ARCHES:%=$(DIST)/%.stage) ## .deb, .rpm and SBOM for amd64 and arm64, in dist/
+	for arch in $(ARCHES); do for kind in deb rpm; do \
+	  ARCH=$$arch PACKAGE_VERSION=$(PACKAGE_VERSION) $(NFPM) package -f $(DIST)/stage/$$arch/nfpm.yaml -p $$kind -t $(DIST) || exit 1; \
+	done; done
+	cd $(DIST) && sha256sum *.deb *.rpm *.spdx.json >SHA256SUMS
+
+sbom: $(ARCHES:%=$(DIST)/%.stage) ## what is linked into the packages, as SPDX
+
+# One architecture's files, ready to be packed; made each time, as the version is
+# in them. nfpm does not replace variables in all places, so sed does.
+.PHONY: always
+always:
+$(DIST)/%.stage: build always
+	rm -rf $(DIST)/stage/$* && mkdir -p $(DIST)/stage/$*/man $(DIST)/stage/$*/completions $(DIST)/stage/$*/doc/rules $(DIST)/stage/$*/share
+	GOARCH=$* CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(DIST)/stage/$*/clawwatch ./cmd/clawwatch
+	bin/clawwatch gen man $(DIST)/stage/$*/man
+	gzip -9n $(DIST)/stage/$*/man/*
+	bin/clawwatch gen completions $(DIST)/stage/$*/completions
+	cp rules/builtin/*.yaml $(DIST)/stage/$*/doc/rules/
+	cp internal/policy/default.yaml $(DIST)/stage/$*/doc/policy.default.yaml
+	cp docs/known-limitations.md $(DIST)/stage/$*/doc/
+	cp packaging/extensions.load $(DIST)/stage/$*/share/
+	if [ -d packaging/osquery ]; then cp -r packaging/osquery $(DIST)/stage/$*/share/; fi
+	$(GO) run ./packaging/stage -binary $(DIST)/stage/$*/clawwatch -version '$(PACKAGE_VERSION)' -epoch $(SOURCE_DATE_EPOCH) \
+	  -notices $(DIST)/stage/$*/doc/THIRD-PARTY-NOTICES.gz -sbom '$(DIST)/clawwatch_$(PACKAGE_VERSION)_$*.spdx.json'
+	sed -e 's/@VERSION@/$(PACKAGE_VERSION)/' -e "s/@DATE@/$$(date -u -d @$(SOURCE_DATE_EPOCH) +%FT%TZ)/" packaging/changelog.yaml >$(DIST)/stage/$*/changelog.yaml
+	sed -e 's|$${STAGE}|$(DIST)/stage/$*|' nfpm.yaml >$(DIST)/stage/$*/nfpm.yaml
+	find $(DIST)/stage/$* -type d -exec chmod 0755 {} + && find $(DIST)/stage/$*/man $(DIST)/stage/$*/doc $(DIST)/stage/$*/share $(DIST)/stage/$*/completions -type f -exec chmod 0644 {} +
+
+# Installed, upgraded and removed in a Debian that systemd boots in a container,
+# and in an RPM database. The root file system stays in the cache.
+test-packages: deps-packages $(ROOTFS) ## the packages: contents, service, alert, upgrade, removal
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" CI=$(CI) CLAWWATCH_ROOTFS=$(ROOTFS) $(GO) test -count=1 -timeout 20m -v ./testdata/packages
+
+deps-packages:
+	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null && command -v rpm >/dev/null && command -v lintian >/dev/null && command -v rpmlint >/dev/null || \
+	  { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends debootstrap systemd-container rpm lintian rpmlint; }
+
+$(NFPM):
+	GOBIN=$(CACHE) $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
+	mv $(CACHE)/nfpm $@
+
+$(ROOTFS):
+	$(SUDO) rm -rf $@.new
+	$(SUDO) debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus bookworm $@.new http://deb.debian.org/debian
+	$(SUDO) mv $@.new $@

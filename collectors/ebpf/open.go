@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -66,11 +67,12 @@ func (s *sensor) start(ringSize int) error {
 	if s.paths, err = newResolver(s.procPath); err != nil {
 		return err
 	}
+	s.cgroup, s.cgroupErr = mountCgroup()
 	for _, p := range programs() {
 		if p.armed {
 			continue
 		}
-		links, err := p.attach(s.progs[p.name])
+		links, err := s.attach(p)
 		if err != nil {
 			return err
 		}
@@ -89,6 +91,13 @@ func (s *sensor) load(ringSize int) error {
 	spec.Maps[sensorMapRing].MaxEntries = uint32(ringSize)
 	if err := spec.Variables[sensorVarWakeBytes].Set(uint64(ringSize / 16)); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarWakeBytes, err)
+	}
+	ns, err := namespace(filepath.Join(s.procPath, "self"), "pid")
+	if err != nil {
+		return fmt.Errorf("read PID namespace: %w", err)
+	}
+	if err := spec.Variables[sensorVarPidNs].Set(ns); err != nil {
+		return fmt.Errorf("set %s: %w", sensorVarPidNs, err)
 	}
 	optional := map[string]*ebpf.ProgramSpec{}
 	for _, p := range programs() {

@@ -84,7 +84,7 @@ type directory struct {
 
 func newResolver(procPath string) (*resolver, error) {
 	for _, pid := range []string{"1", "self"} {
-		ns, err := mountNamespace(filepath.Join(procPath, pid))
+		ns, err := namespace(filepath.Join(procPath, pid), "mnt")
 		if err != nil {
 			continue
 		}
@@ -128,7 +128,7 @@ func (r *resolver) follow(dir string, mntNS uint32, pid int32) string {
 	root := r.root
 	if mntNS != r.hostNS {
 		at := filepath.Join(r.procPath, strconv.Itoa(int(pid)))
-		if ns, err := mountNamespace(at); err != nil || ns != mntNS {
+		if ns, err := namespace(at, "mnt"); err != nil || ns != mntNS {
 			return clean // gone
 		}
 		fd, err := unix.Open(filepath.Join(at, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -165,11 +165,11 @@ func openCached(root int, dir string) (int, error) {
 	}
 }
 
-// mountNamespace gives the inode number of a process's mount namespace; at is
+// namespace gives the inode number of a process's namespace of that kind; at is
 // its directory in /proc.
-func mountNamespace(at string) (uint32, error) {
+func namespace(at, kind string) (uint32, error) {
 	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(at, "ns/mnt"), &st); err != nil {
+	if err := unix.Stat(filepath.Join(at, "ns", kind), &st); err != nil {
 		return 0, err
 	}
 	return uint32(st.Ino), nil

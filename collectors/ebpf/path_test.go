@@ -68,7 +68,7 @@ func newTree(t *testing.T) (string, *resolver, uint32) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.close() })
-	ns, err := mountNamespace("/proc/self")
+	ns, err := namespace("/proc/self", "mnt")
 	if err != nil {
 		t.Fatal(err)
 	}

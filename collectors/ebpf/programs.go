@@ -79,7 +79,8 @@ func programs() []program {
 
 // attach hooks a loaded program in. Closing all links takes it out again; that
 // waits for the kernel, some 60 ms for each system call.
-func (p program) attach(prog *ebpf.Program) ([]link.Link, error) {
+func (s *sensor) attach(p program) ([]link.Link, error) {
+	prog := s.progs[p.name]
 	switch p.hook {
 	case tracing:
 		l, err := link.AttachTracing(link.TracingOptions{Program: prog})
@@ -88,7 +89,7 @@ func (p program) attach(prog *ebpf.Program) ([]link.Link, error) {
 		}
 		return []link.Link{l}, nil
 	case cgroup:
-		l, err := attachCgroup(p.name, prog)
+		l, err := s.attachCgroup(p.name, prog)
 		if err != nil {
 			return nil, fmt.Errorf("attach %s: %w", p.name, err)
 		}
@@ -113,9 +114,10 @@ func (p program) attachCalls(prog *ebpf.Program) ([]link.Link, error) {
 	return links, nil
 }
 
-// attachCgroup attaches to the root of the cgroup v2 tree, through a mount of
-// its own that no path shows: the host may have it mounted anywhere, or not.
-func attachCgroup(name string, prog *ebpf.Program) (link.Link, error) {
+// mountCgroup opens the root of the cgroup v2 tree by a mount that no path
+// shows: the host may have it mounted anywhere, or not. It is kept for later,
+// when the agent may not mount any more.
+func mountCgroup() (*os.File, error) {
 	fs, err := unix.Fsopen("cgroup2", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("open cgroup2: %w", err)
@@ -128,7 +130,13 @@ func attachCgroup(name string, prog *ebpf.Program) (link.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount cgroup2: %w", err)
 	}
-	defer unix.Close(mnt)
+	return os.NewFile(uintptr(mnt), "cgroup2"), nil
+}
+
+func (s *sensor) attachCgroup(name string, prog *ebpf.Program) (link.Link, error) {
+	if s.cgroup == nil {
+		return nil, s.cgroupErr
+	}
 	at := ebpf.AttachCGroupInetSockCreate
 	switch name {
 	case sensorProgSockReleased:
@@ -137,7 +145,7 @@ func attachCgroup(name string, prog *ebpf.Program) (link.Link, error) {
 		at = ebpf.AttachCGroupInetIngress
 	}
 	return link.AttachCgroup(link.CgroupOptions{
-		Path: "/proc/self/fd/" + strconv.Itoa(mnt), Attach: at, Program: prog,
+		Path: "/proc/self/fd/" + strconv.Itoa(int(s.cgroup.Fd())), Attach: at, Program: prog,
 	})
 }
 

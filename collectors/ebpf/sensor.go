@@ -31,13 +31,15 @@ const (
 // A sensor is the tracepoint back end. Watch and Unwatch may be called while
 // Run runs.
 type sensor struct {
-	procPath string
-	maps     map[string]*ebpf.Map
-	progs    map[string]*ebpf.Program
-	udpEnds  *ebpf.Variable
-	links    []link.Link // always there
-	counter  *link.Iter  // counts the watched
-	reader   *ringbuf.Reader
+	procPath  string
+	maps      map[string]*ebpf.Map
+	progs     map[string]*ebpf.Program
+	udpEnds   *ebpf.Variable
+	links     []link.Link // always there
+	counter   *link.Iter  // counts the watched
+	reader    *ringbuf.Reader
+	cgroup    *os.File // the root of the cgroup tree; nil: cgroupErr says why
+	cgroupErr error
 
 	mu       sync.Mutex
 	armed    []link.Link // there while something is watched; nil: nothing is
@@ -239,7 +241,7 @@ func (s *sensor) arm() error {
 		if !p.armed || prog == nil {
 			continue
 		}
-		links, err := p.attach(prog)
+		links, err := s.attach(p)
 		if err != nil && p.lack == "" {
 			return errors.Join(fmt.Errorf("arm sensor: %w", err), closeLinks(armed))
 		}
@@ -314,6 +316,9 @@ func (s *sensor) Close() error {
 	errs := []error{closeLinks(s.armed), closeLinks(s.links)}
 	if s.counter != nil {
 		errs = append(errs, s.counter.Close())
+	}
+	if s.cgroup != nil {
+		errs = append(errs, s.cgroup.Close())
 	}
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())

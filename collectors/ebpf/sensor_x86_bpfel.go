@@ -242,6 +242,7 @@ const (
 	sensorProgUnlinkatDone   = "unlinkat_done"
 	sensorProgUringSubmitted = "uring_submitted"
 	sensorProgWatched        = "watched"
+	sensorVarPidNs           = "pid_ns"
 	sensorVarUdpEnds         = "udp_ends"
 	sensorVarWakeBytes       = "wake_bytes"
 )
@@ -332,6 +333,7 @@ type sensorMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorVariableSpecs struct {
+	PidNs     *ebpf.VariableSpec `ebpf:"pid_ns"`
 	UdpEnds   *ebpf.VariableSpec `ebpf:"udp_ends"`
 	WakeBytes *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
@@ -381,6 +383,7 @@ func (m *sensorMaps) Close() error {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorVariables struct {
+	PidNs     *ebpf.Variable `ebpf:"pid_ns"`
 	UdpEnds   *ebpf.Variable `ebpf:"udp_ends"`
 	WakeBytes *ebpf.Variable `ebpf:"wake_bytes"`
 }

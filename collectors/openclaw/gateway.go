@@ -108,9 +108,14 @@ func describe(proc fs.FS, p procfs.Process, pkg *install) (event.GatewayFound, e
 	return g, err
 }
 
-// foreignMounts reports whether the process sees other mounts than we do.
+// foreignMounts reports whether the process sees other mounts than the host
+// does: than process 1, or than we do where that is hidden. Our own are no
+// measure where a service manager took rights to write from us by mounts.
 func foreignMounts(proc fs.FS, pid int32) bool {
-	ours, err := fs.ReadLink(proc, "self/ns/mnt")
+	ours, err := fs.ReadLink(proc, "1/ns/mnt")
+	if err != nil {
+		ours, err = fs.ReadLink(proc, "self/ns/mnt")
+	}
 	theirs, err2 := fs.ReadLink(proc, fmt.Sprintf("%d/ns/mnt", pid))
 	return err == nil && err2 == nil && ours != theirs
 }

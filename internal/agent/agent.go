@@ -167,6 +167,9 @@ func (a *Agent) run(ctx context.Context) error {
 	observing, stop := context.WithCancel(ctx)
 	defer stop()
 	serving := a.serve(observing)
+	if err := a.lower(); err != nil {
+		a.log.Warn("keep all privileges", "error", err)
+	}
 	err := a.observe(observing)
 	stop()
 	close(a.facts)
@@ -209,6 +212,7 @@ func (a *Agent) observe(ctx context.Context) error {
 	g.Go(func() error { a.reload(ctx); return nil })
 	g.Go(func() error { a.narrate(ctx); return nil })
 	g.Go(func() error { a.reportDrops(ctx); return nil })
+	g.Go(func() error { a.notify(ctx); return nil })
 	if a.opt.Ready != nil {
 		a.opt.Ready(a.Status())
 	}

@@ -144,6 +144,20 @@ struct mm_struct {
 	struct file *exe_file;
 };
 
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[];
+};
+
 struct task_struct;
 
 struct signal_struct {
@@ -157,6 +171,7 @@ struct task_struct {
 	int exit_code;
 	u64 start_boottime;
 	struct task_struct *group_leader, *real_parent;
+	struct pid *thread_pid;
 	struct mm_struct *mm;
 	struct fs_struct *fs;
 	struct files_struct *files;

@@ -135,7 +135,7 @@ static __always_inline struct sock *sock_of(struct task_struct *task, u32 fd)
 static __always_inline void begin_flow(struct flow *f, struct task_struct *task, struct sock *sk)
 {
 	f->start = start_ticks(task);
-	f->pid = task->tgid;
+	f->pid = pid_of(task);
 	f->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 }
 

@@ -45,7 +45,7 @@ int BPF_PROG(forked, struct task_struct *parent, struct task_struct *child)
 	}
 	begin(&rec.h, KIND_FORK, child);
 	rec.parent_start = start_ticks(parent);
-	rec.parent_pid = parent->tgid;
+	rec.parent_pid = pid_of(parent);
 	rec.uid = bpf_get_current_uid_gid();
 	bpf_probe_read_kernel_str(rec.comm, sizeof(rec.comm), child->comm);
 	send(&rec, sizeof(rec), KIND_FORK, false);
@@ -158,11 +158,11 @@ __noinline int append_env(struct scratch *s)
 /* Whether the process is watched; where another thread than the leader exec'ed, the leader is a new one. */
 static __always_inline bool inherit_mark(struct task_struct *task, int old_pid)
 {
-	int pid = task->tgid;
+	int pid = pid_of(task);
 
 	if (mark_of(task))
 		return true;
-	if (old_pid == pid || bpf_map_delete_elem(&headless, &pid))
+	if (old_pid == task->tgid || bpf_map_delete_elem(&headless, &pid))
 		return false;
 	if (mark_task(task))
 		return true;
@@ -193,7 +193,7 @@ int BPF_PROG(execed, struct task_struct *task, int old_pid)
 
 	begin(&r->h, KIND_EXEC, task);
 	r->parent_start = start_ticks(parent);
-	r->parent_pid = parent->tgid;
+	r->parent_pid = pid_of(parent);
 	r->uid = bpf_get_current_uid_gid();
 	r->args_total = total;
 	r->args_len = 0;
@@ -235,7 +235,7 @@ int BPF_PROG(exited, struct task_struct *task)
 	struct signal_struct *sig = task->signal;
 	struct mark *mark = mark_of(task);
 	struct exit_rec rec = {};
-	u32 pid = task->tgid;
+	u32 pid = pid_of(task);
 
 	if (!mark)
 		return 0;
@@ -266,7 +266,7 @@ int BPF_PROG(renamed, struct task_struct *task, const char *comm)
 	struct candidate_rec rec = {};
 	int i;
 
-	if (task->pid != task->tgid)
+	if (task->pid != task->tgid || !pid_of(task))
 		return 0;
 	bpf_probe_read_kernel_str(rec.comm, sizeof(rec.comm), comm);
 	for (i = 0; i < sizeof(want) - 1; i++)

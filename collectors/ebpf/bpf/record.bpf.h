@@ -18,7 +18,10 @@
 #define NAME_BYTES 256
 #define PIECE_BYTES 2048
 #define RECORD_BYTES 28672
+#define INIT_PID_NS 0xEFFFFFFC /* as in the kernel's proc_ns.h */
+#define PID_LEVELS 8	       /* of nested PID namespaces */
 
+const volatile u32 pid_ns = INIT_PID_NS; /* inode number of the agent's PID namespace, whose numbers are reported */
 const volatile u64 wake_bytes = 1 << 19; /* so much waiting in the ring wakes the reader before its time */
 
 struct {
@@ -124,12 +127,46 @@ static __always_inline u64 start_ticks(struct task_struct *task)
 	return task->group_leader->start_boottime / 10000000; /* as field 22 of /proc/PID/stat */
 }
 
+/*
+ * The number of a thread in the agent's PID namespace; 0 where it has none, as
+ * it is outside of it. On the host itself this costs nothing: the verifier
+ * removes what follows the first line.
+ */
+static __always_inline int local_number(struct task_struct *task, int number)
+{
+	struct pid *pid = task->thread_pid;
+	struct upid at;
+	u32 i;
+
+	if (pid_ns == INIT_PID_NS)
+		return number;
+	for (i = 0; i < PID_LEVELS; i++) {
+		if (i > BPF_CORE_READ(pid, level))
+			break;
+		if (bpf_probe_read_kernel(&at, sizeof(at), (void *)pid + bpf_core_field_offset(pid->numbers) + i * sizeof(at)))
+			break;
+		if (BPF_CORE_READ(at.ns, ns.inum) == pid_ns)
+			return at.nr;
+	}
+	return 0;
+}
+
+static __always_inline int tid_of(struct task_struct *task)
+{
+	return local_number(task, task->pid);
+}
+
+static __always_inline int pid_of(struct task_struct *task)
+{
+	return local_number(task->group_leader, task->tgid);
+}
+
 static __always_inline void begin(struct header *h, enum kind kind, struct task_struct *task)
 {
 	h->time = bpf_ktime_get_boot_ns();
 	h->start = start_ticks(task);
-	h->pid = task->tgid;
-	h->tid = task->pid;
+	h->pid = pid_of(task);
+	h->tid = tid_of(task);
 	h->kind = kind;
 	h->flags = 0;
 }
