@@ -50,7 +50,7 @@ func Probes() []collectors.Probe {
 	kinds := []event.Kind{
 		event.KindFork, event.KindExec, event.KindExit, event.KindCandidate,
 		event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
-		event.KindConnect, event.KindAccept, event.KindClose,
+		event.KindConnect, event.KindAccept, event.KindClose, event.KindDNS,
 	}
 	return []collectors.Probe{
 		{Name: "ebpf-trampoline", Kinds: kinds, Fidelity: collectors.Complete, Open: openTrampoline},

@@ -69,10 +69,14 @@ func (s *sensor) start(ringSize int) error {
 	}
 	s.cgroup, s.cgroupErr = mountCgroup()
 	for _, p := range programs() {
-		if p.armed {
+		if p.armed || s.progs[p.name] == nil {
 			continue
 		}
 		links, err := s.attach(p)
+		if err != nil && p.lack != "" {
+			s.blind(p, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}

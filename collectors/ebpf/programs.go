@@ -50,7 +50,7 @@ func programs() []program {
 		{name: sensorProgTcpState, armed: true, kinds: []event.Kind{event.KindClose}},
 		{name: sensorProgSockReleased, hook: cgroup, armed: true, kinds: udp[1:], lack: "the end of UDP sockets, and their totals"},
 		{name: sensorProgSockCreated, hook: cgroup, armed: true, kinds: udp, lack: "the number of a UDP socket at connect"},
-		{name: sensorProgDnsAnswered, hook: cgroup, armed: true, kinds: []event.Kind{event.KindDNS}, lack: "the names behind addresses"},
+		{name: sensorProgDnsAnswered, hook: cgroup, kinds: []event.Kind{event.KindDNS}, lack: "the names behind addresses"},
 		{name: sensorProgUdpSent, armed: true, kinds: udp[1:], lack: "bytes sent on UDP sockets"},
 		{name: sensorProgUdpReceived, armed: true, kinds: udp[1:], lack: "bytes received on UDP sockets"},
 		{

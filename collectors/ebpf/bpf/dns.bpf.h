@@ -2,7 +2,8 @@
 /*
  * Answers of name servers, as they arrive: on the way into the socket, where
  * the process that asked cannot have changed them. The program sees every
- * packet that comes in, and looks further at UDP from port 53 alone.
+ * packet that comes in, and looks further at UDP from port 53 alone. It is
+ * attached from the start: that takes a privilege that the agent then gives up.
  */
 #ifndef DNS_BPF_H
 #define DNS_BPF_H
@@ -68,11 +69,14 @@ SEC("cgroup_skb/ingress")
 int dns_answered(struct __sk_buff *skb)
 {
 	u8 from[16] = {};
-	u32 offset = udp_offset(skb, from);
 	struct flow *f;
 	__be16 port = 0;
+	u32 offset;
 	u64 cookie;
 
+	if (!udp_ends)
+		return 1; /* nothing has been watched yet */
+	offset = udp_offset(skb, from);
 	if (!offset || bpf_skb_load_bytes(skb, offset, &port, 2) || port != bpf_htons(DNS_PORT))
 		return 1;
 	cookie = bpf_get_socket_cookie(skb);
