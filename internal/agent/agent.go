@@ -253,7 +253,7 @@ func (a *Agent) pump() {
 	}
 }
 
-// redactor uses a salt that stays with the host, so that the same secret has
+// openRedactor uses a salt that stays with the host, so that the same secret has
 // the same mark in all its events and no mark can be looked up elsewhere.
 func openRedactor(dir string) (*redact.Redactor, error) {
 	file := filepath.Join(dir, "redaction.salt")
