@@ -39,6 +39,9 @@ func open(cfg collectors.Config) (*sensor, error) {
 	if cfg.RingSize < os.Getpagesize() || cfg.RingSize&(cfg.RingSize-1) != 0 {
 		return nil, fmt.Errorf("size ring buffer: %d is no power of two of at least a page", cfg.RingSize)
 	}
+	if err := mayLoad(); err != nil {
+		return nil, err
+	}
 	if err := mountTracefs(); err != nil {
 		return nil, err
 	}
@@ -50,6 +53,21 @@ func open(cfg collectors.Config) (*sensor, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// mayLoad asks for the privilege first: without it the kernel's refusals look
+// like missing features.
+func mayLoad() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	has := func(c int) bool { return data[c/32].Effective&(1<<(c%32)) != 0 }
+	if has(unix.CAP_SYS_ADMIN) || has(unix.CAP_BPF) && has(unix.CAP_PERFMON) {
+		return nil
+	}
+	return fmt.Errorf("load programs: %w: it takes root, or CAP_BPF and CAP_PERFMON", unix.EPERM)
 }
 
 // start takes what Close gives back.
