@@ -107,8 +107,8 @@ $(DIST)/%.stage: build always
 
 # Installed, upgraded and removed in a Debian that systemd boots in a container,
 # and in an RPM database. The root file system stays in the cache.
-test-packages: deps-packages $(ROOTFS) ## the packages: contents, service, alert, upgrade, removal
-	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" CI=$(CI) CLAWWATCH_ROOTFS=$(ROOTFS) $(GO) test -count=1 -timeout 20m -v ./testdata/packages
+test-packages: deps-packages $(ROOTFS) $(NFPM) ## the packages: contents, service, alert, upgrade, removal
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" CI=$(CI) CLAWWATCH_ROOTFS=$(ROOTFS) CLAWWATCH_NFPM=$(NFPM) $(GO) test -count=1 -timeout 20m -v ./testdata/packages
 
 deps-packages:
 	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null && command -v rpm >/dev/null && command -v lintian >/dev/null && command -v rpmlint >/dev/null || \

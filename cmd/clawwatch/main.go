@@ -35,11 +35,15 @@ func Main() int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "clawwatch: "+err.Error())
+	message := "clawwatch: " + err.Error()
 	var hinted interface{ Hint() string }
 	if errors.As(err, &hinted) && hinted.Hint() != "" {
-		fmt.Fprintln(os.Stderr, "hint: "+hinted.Hint())
+		message += "\nhint: " + hinted.Hint()
 	}
+	if underManager() {
+		message = asPriority(message)
+	}
+	fmt.Fprintln(os.Stderr, message)
 	var status interface{ ExitStatus() int }
 	if errors.As(err, &status) {
 		return status.ExitStatus()

@@ -31,7 +31,8 @@ SIGHUP; a file with a mistake leaves the old ones in force and raises an alert.`
 			if err != nil {
 				return fmt.Errorf("run: %w", err)
 			}
-			opt := agent.Options{Version: version, Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))}
+			journal := underManager()
+			opt := agent.Options{Version: version, Log: newLog(cmd.ErrOrStderr(), journal)}
 			if opt.Policy, err = agent.LoadPolicy(cfg.Policy); err != nil {
 				return fmt.Errorf("run: load policy: %w", err)
 			}
@@ -39,6 +40,9 @@ SIGHUP; a file with a mistake leaves the old ones in force and raises an alert.`
 				return fmt.Errorf("run: load rules: %w", err)
 			}
 			opt.Ready = announce(cmd.ErrOrStderr(), cfg)
+			if journal {
+				opt.Ready = logReady(opt.Log, cfg)
+			}
 			reload := make(chan os.Signal, 1)
 			signal.Notify(reload, syscall.SIGHUP)
 			defer signal.Stop(reload)
@@ -84,11 +88,32 @@ func announce(w io.Writer, cfg agent.Config) func(agent.Status) {
 		}
 		fmt.Fprintf(&b, "  rules: %d; policy: %s\n", s.Intent.Rules, policyName(cfg.Policy))
 		for _, t := range cfg.OTLP {
-			fmt.Fprintf(&b, "  shipping to %s\n", t.Endpoint)
+			fmt.Fprintf(&b, "  shipping to %s\n", t.Shown())
 		}
 		fmt.Fprintln(&b, "  looking for OpenClaw gateways, those that run and those that start later")
 		fmt.Fprintln(&b, "  ask from another terminal: clawwatch doctor, clawwatch alerts --follow")
 		io.WriteString(w, b.String()) //nolint:errcheck // a closed terminal is no reason to stop
+	}
+}
+
+// logReady says the same in a journal, one entry a fact.
+func logReady(log *slog.Logger, cfg agent.Config) func(agent.Status) {
+	return func(s agent.Status) {
+		log.Info("agent is running", "version", version, "socket", s.Socket, "store", cfg.StateDir, "rules", s.Intent.Rules, "policy", policyName(cfg.Policy))
+		for _, c := range s.Coverage {
+			switch {
+			case c.Fidelity == "none" && len(c.Kinds) > 0:
+				log.Warn("blind", "probe", c.Probe, "kinds", c.Kinds, "reason", c.Reason)
+			case c.Fidelity == "none":
+			case c.Reason != "":
+				log.Warn("sees less", "probe", c.Probe, "kinds", c.Kinds, "reason", c.Reason)
+			default:
+				log.Info("sees", "probe", c.Probe, "kinds", len(c.Kinds), "fidelity", c.Fidelity)
+			}
+		}
+		for _, t := range cfg.OTLP {
+			log.Info("shipping", "endpoint", t.Shown())
+		}
 	}
 }
 
