@@ -40,6 +40,23 @@ generate: deps-generate ## the BPF objects, from collectors/ebpf/bpf
 generate-check: generate ## the committed BPF objects are what the sources give
 	git diff --exit-code --stat -- collectors/ebpf
 
+# The sensor on other kernels: Debian's for clouds, booted by QEMU. They stay in
+# the cache; they come from where apt gets this host's packages, if that is Debian.
+KERNELS  = $(CACHE)/kernels
+RELEASES = bullseye bookworm trixie
+MIRROR  ?= $(or $(shell apt-get indextargets --format '$$(ORIGIN) $$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | sed -n 's/^Debian //p' | head -n 1),http://deb.debian.org/debian)
+
+.PHONY: test-kernels deps-kernels
+test-kernels: deps-kernels $(RELEASES:%=$(KERNELS)/amd64/%/vmlinuz) ## the sensor on Linux 5.10, 6.1 and 6.12, in virtual machines
+	CI=$(CI) CLAWWATCH_KERNELS=$(KERNELS) $(GO) test -count=1 -timeout 30m -v ./testdata/kernels
+
+$(KERNELS)/%/vmlinuz:
+	testdata/kernels/fetch $(MIRROR) $(notdir $*) $(patsubst %/,%,$(dir $*)) $(@D)
+
+deps-kernels:
+	@command -v qemu-system-x86_64 >/dev/null || \
+	  { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends qemu-system-x86; }
+
 .PHONY: docs
 docs: ## the reference pages in docs/, from the code
 	$(GO) test ./docs -run TestGeneratedPagesAreCurrent -update

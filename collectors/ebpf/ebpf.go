@@ -42,8 +42,6 @@ import (
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
-const name = "ebpf-tracepoint"
-
 // Probes are the back ends, best first. Which of them a kernel allows is only
 // known by trying; version, configuration and BTF all mislead.
 func Probes() []collectors.Probe {
@@ -53,8 +51,8 @@ func Probes() []collectors.Probe {
 		event.KindConnect, event.KindAccept, event.KindClose, event.KindDNS,
 	}
 	return []collectors.Probe{
-		{Name: "ebpf-trampoline", Kinds: kinds, Fidelity: collectors.Complete, Open: openTrampoline},
-		{Name: name, Kinds: kinds, Fidelity: collectors.Complete, Open: openTracepoint},
+		{Name: trampoline.String(), Kinds: kinds, Fidelity: collectors.Complete, Open: openTrampoline},
+		{Name: tracepoint.String(), Kinds: kinds, Fidelity: collectors.Complete, Open: openTracepoint},
 	}
 }
 

@@ -33,14 +33,14 @@ func TestEveryProgramIsListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	listed := map[string]bool{sensorProgWatched: true} // run by an iterator
-	for _, p := range programs() {
+	for _, p := range allPrograms() {
 		if spec.Programs[p.name] == nil {
 			t.Errorf("%s is not in the object", p.name)
 		}
 		if len(p.kinds) == 0 || (p.hook == syscalls) != (len(p.calls) > 0) {
 			t.Errorf("%s: %+v", p.name, p)
 		}
-		listed[p.name] = true
+		listed[p.name], listed[p.older] = true, true
 	}
 	for name := range spec.Programs {
 		if !listed[name] {
@@ -49,10 +49,33 @@ func TestEveryProgramIsListed(t *testing.T) {
 	}
 }
 
-func TestTheTrampolineProbeSaysWhyNot(t *testing.T) {
-	c, err := openTrampoline(collectors.Config{})
-	if c != nil || !errors.Is(err, collectors.ErrUnsupported) || err.Error() == collectors.ErrUnsupported.Error() {
-		t.Errorf("%v, %v: want no collector and a cause", c, err)
+func TestWhatCannotBeOpenedSaysWhy(t *testing.T) {
+	for _, p := range Probes() {
+		c, err := p.Open(collectors.Config{})
+		if err == nil {
+			t.Logf("%s: opened", p.Name)
+			err = c.Close()
+		} else {
+			t.Logf("%s: %v", p.Name, err)
+			if c != nil || !errors.Is(err, collectors.ErrUnsupported) || err.Error() == collectors.ErrUnsupported.Error() {
+				t.Errorf("%s: %v, %v: want no collector and a cause", p.Name, c, err)
+			}
+			err = nil
+		}
+		if err != nil {
+			t.Errorf("close %s: %v", p.Name, err)
+		}
+	}
+}
+
+func TestOldKernelsAreCalledOld(t *testing.T) {
+	for release, want := range map[string]bool{
+		"4.19.0-27-amd64": true, "5.10.0-32-cloud-amd64": true, "5.14.21": true,
+		"5.15.0-25-generic": false, "6.1.0": false, "10.0": false, "next": false,
+	} {
+		if got := before515(release); got != want {
+			t.Errorf("%s: %v", release, got)
+		}
 	}
 }
 
@@ -67,8 +90,8 @@ func TestARingOfOddSizeIsRefused(t *testing.T) {
 // A program that a kernel refuses is reported with what cannot be seen, and the
 // rest works.
 func TestWhatIsMissingIsCoverage(t *testing.T) {
-	var s sensor
-	p := programs()[slices.IndexFunc(programs(), func(p program) bool { return p.name == sensorProgUdpSent })]
+	s := sensor{backend: tracepoint}
+	p := allPrograms()[slices.IndexFunc(allPrograms(), func(p program) bool { return p.name == sensorProgUdpSent })]
 	s.blind(p, ebpf.ErrNotSupported)
 	want := "not seen: bytes sent on UDP sockets (udp_sent: not supported)"
 	got := s.Coverage()

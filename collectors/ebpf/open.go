@@ -25,14 +25,14 @@ const (
 
 // openTracepoint loads every program and attaches those that are always there.
 func openTracepoint(cfg collectors.Config) (collectors.Collector, error) {
-	s, err := open(cfg)
+	s, err := open(cfg, tracepoint)
 	if err != nil {
 		return nil, collectors.Unsupported(err)
 	}
 	return s, nil
 }
 
-func open(cfg collectors.Config) (*sensor, error) {
+func open(cfg collectors.Config, of backend) (*sensor, error) {
 	if cfg.RingSize == 0 {
 		cfg.RingSize = defaultRing
 	}
@@ -42,17 +42,41 @@ func open(cfg collectors.Config) (*sensor, error) {
 	if err := mayLoad(); err != nil {
 		return nil, err
 	}
-	if err := mountTracefs(); err != nil {
-		return nil, err
+	if of == tracepoint {
+		if err := mountTracefs(); err != nil {
+			return nil, err
+		}
 	}
-	s := &sensor{procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}}
+	s := &sensor{backend: of, procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}}
 	if s.procPath == "" {
 		s.procPath = "/proc"
 	}
 	if err := s.start(cfg.RingSize); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(tooOld(err), s.Close())
 	}
 	return s, nil
+}
+
+// tooOld adds to an error what is most often behind it.
+func tooOld(err error) error {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return err
+	}
+	release := unix.ByteSliceToString(name.Release[:])
+	if !before515(release) {
+		return err
+	}
+	return fmt.Errorf("linux %s is older than 5.15: %w", release, err)
+}
+
+// before515 compares a release as uname gives it.
+func before515(release string) bool {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
+		return false
+	}
+	return major < 5 || major == 5 && minor < 15
 }
 
 // mayLoad asks for the privilege first: without it the kernel's refusals look
@@ -86,7 +110,7 @@ func (s *sensor) start(ringSize int) error {
 		return err
 	}
 	s.cgroup, s.cgroupErr = mountCgroup()
-	for _, p := range programs() {
+	for _, p := range programs(s.backend) {
 		if p.armed || s.progs[p.name] == nil {
 			continue
 		}
@@ -121,11 +145,11 @@ func (s *sensor) load(ringSize int) error {
 	if err := spec.Variables[sensorVarPidNs].Set(ns); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarPidNs, err)
 	}
-	optional := map[string]*ebpf.ProgramSpec{}
-	for _, p := range programs() {
-		if p.lack != "" {
-			optional[p.name] = spec.Programs[p.name]
-			delete(spec.Programs, p.name)
+	all := spec.Programs
+	spec.Programs = map[string]*ebpf.ProgramSpec{sensorProgWatched: all[sensorProgWatched]}
+	for _, p := range programs(s.backend) {
+		if p.lack == "" {
+			spec.Programs[p.name] = all[p.name]
 		}
 	}
 	cache := btf.NewCache()
@@ -136,26 +160,42 @@ func (s *sensor) load(ringSize int) error {
 	s.maps = must.Maps
 	s.udpEnds = must.Variables[sensorVarUdpEnds]
 	maps.Copy(s.progs, must.Programs)
-	for _, p := range programs() {
+	for _, p := range programs(s.backend) {
 		if p.lack == "" {
 			continue
 		}
-		spec.Programs = map[string]*ebpf.ProgramSpec{p.name: optional[p.name]}
-		one, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: cache, MapReplacements: s.maps})
+		if s.progs[p.name], err = s.loadOne(spec, cache, all[p.name]); err != nil && p.older != "" {
+			s.progs[p.name], err = s.loadOne(spec, cache, all[p.older])
+		}
 		if err != nil {
 			s.blind(p, err)
-			continue
 		}
-		s.progs[p.name] = one.DetachProgram(p.name)
-		one.Close()
 	}
 	return nil
+}
+
+// loadOne gives nil with an error.
+func (s *sensor) loadOne(spec *ebpf.CollectionSpec, cache *btf.Cache, prog *ebpf.ProgramSpec) (*ebpf.Program, error) {
+	spec.Programs = map[string]*ebpf.ProgramSpec{prog.Name: prog}
+	one, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: cache, MapReplacements: s.maps})
+	if err != nil {
+		return nil, err
+	}
+	defer one.Close()
+	return one.DetachProgram(prog.Name), nil
+}
+
+// drop goes on without a program.
+func (s *sensor) drop(p program, cause error) {
+	s.blind(p, cause)
+	_ = s.progs[p.name].Close()
+	s.progs[p.name] = nil
 }
 
 // blind notes what cannot be seen without p.
 func (s *sensor) blind(p program, cause error) {
 	s.coverage = append(s.coverage, event.Coverage{
-		Probe: name, Kinds: slices.Clone(p.kinds), Fidelity: collectors.Sampled.String(),
+		Probe: s.backend.String(), Kinds: slices.Clone(p.kinds), Fidelity: collectors.Sampled.String(),
 		Reason: fmt.Sprintf("not seen: %s (%s: %v)", p.lack, p.name, cause),
 	})
 }

@@ -22,10 +22,13 @@ import (
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
-const shorts = 2000
-
+// actShorts runs as many processes as its argument says.
 func actShorts(io.Writer) error {
-	for i := range shorts {
+	n, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		return err
+	}
+	for i := range n {
 		if err := exec.Command("/bin/true", "run", strconv.Itoa(i), strings.Repeat("x", i)).Run(); err != nil {
 			return err
 		}
@@ -34,7 +37,11 @@ func actShorts(io.Writer) error {
 }
 
 func testShorts(b *bench) {
-	c := b.run("shorts")
+	shorts := 2000
+	if testing.Short() {
+		shorts = 200
+	}
+	c := b.run("shorts", strconv.Itoa(shorts))
 	type life struct {
 		fork, exit int
 		exec       event.Exec
@@ -353,7 +360,7 @@ func testDisarm(b *bench) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for late := time.Now().Add(20 * time.Second); !ok(); runtime.Gosched() {
+	for late := time.Now().Add(patience); !ok(); runtime.Gosched() {
 		if time.Now().After(late) {
 			t.Fatalf("no %s", what)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/cilium/ebpf"
@@ -13,11 +14,24 @@ import (
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
+// A backend is one way of seeing files and sockets. The rest is common.
+type backend int
+
+const (
+	common backend = iota
+	tracepoint
+	trampoline
+)
+
+func (b backend) String() string {
+	return [...]string{"common", "ebpf-tracepoint", "ebpf-trampoline"}[b]
+}
+
 // A hook is how a program is attached.
 type hook int
 
 const (
-	tracing  hook = iota // to the tracepoint that the program names
+	tracing  hook = iota // to the tracepoint or function that the program names
 	syscalls             // to the exits of system calls
 	cgroup               // to the root of the cgroup tree
 )
@@ -25,6 +39,8 @@ const (
 // A program is one function of the object, and where it goes.
 type program struct {
 	name  string
+	older string // takes its place on kernels that refuse it
+	of    backend
 	hook  hook
 	armed bool     // attached only while something is watched
 	calls []string // system calls; one that the architecture lacks is passed over
@@ -34,11 +50,18 @@ type program struct {
 	lack string
 }
 
-// programs are all there are, in the order in which they are attached: what
-// looks a socket up comes before what puts it there.
-func programs() []program {
-	file := func(name string, kind event.Kind, calls ...string) program {
-		return program{name: name, hook: syscalls, armed: true, calls: calls, kinds: []event.Kind{kind}}
+// programs are those of a back end, in the order in which they are attached:
+// what looks something up comes before what puts it there.
+func programs(of backend) []program {
+	return slices.DeleteFunc(allPrograms(), func(p program) bool { return p.of != common && p.of != of })
+}
+
+func allPrograms() []program {
+	call := func(name string, kind event.Kind, calls ...string) program {
+		return program{name: name, of: tracepoint, hook: syscalls, armed: true, calls: calls, kinds: []event.Kind{kind}}
+	}
+	function := func(name string, kind event.Kind) program {
+		return program{name: name, of: trampoline, armed: true, kinds: []event.Kind{kind}}
 	}
 	udp := []event.Kind{event.KindConnect, event.KindClose}
 	return []program{
@@ -53,27 +76,44 @@ func programs() []program {
 		{name: sensorProgDnsAnswered, hook: cgroup, kinds: []event.Kind{event.KindDNS}, lack: "the names behind addresses"},
 		{name: sensorProgUdpSent, armed: true, kinds: udp[1:], lack: "bytes sent on UDP sockets"},
 		{name: sensorProgUdpReceived, armed: true, kinds: udp[1:], lack: "bytes received on UDP sockets"},
+
 		{
-			name: sensorProgUringSubmitted, armed: true, lack: "that io_uring was used",
+			name: sensorProgUringSubmitted, older: sensorProgUringSubmittedSqe, of: tracepoint, armed: true, lack: "that io_uring was used",
 			kinds: []event.Kind{
 				event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
 				event.KindConnect, event.KindAccept,
 			},
 		},
+		call(sensorProgOpened, event.KindFileOpen, "open", "openat", "openat2", "creat"),
+		call(sensorProgRenameDone, event.KindFileRename, "rename"),
+		call(sensorProgRenameatDone, event.KindFileRename, "renameat", "renameat2"),
+		call(sensorProgUnlinkDone, event.KindFileDelete, "unlink"),
+		call(sensorProgUnlinkatDone, event.KindFileDelete, "unlinkat"),
+		call(sensorProgRmdirDone, event.KindFileDelete, "rmdir"),
+		call(sensorProgMkdirDone, event.KindFileCreate, "mkdir"),
+		call(sensorProgMkdiratDone, event.KindFileCreate, "mkdirat"),
+		call(sensorProgConnected, event.KindConnect, "connect"),
+		call(sensorProgAccepted, event.KindAccept, "accept", "accept4"),
+		call(sensorProgSendtoDone, event.KindConnect, "sendto"),
+		call(sensorProgSendmsgDone, event.KindConnect, "sendmsg"),
+		call(sensorProgSendmmsgDone, event.KindConnect, "sendmmsg"),
 
-		file(sensorProgOpened, event.KindFileOpen, "open", "openat", "openat2", "creat"),
-		file(sensorProgRenameDone, event.KindFileRename, "rename"),
-		file(sensorProgRenameatDone, event.KindFileRename, "renameat", "renameat2"),
-		file(sensorProgUnlinkDone, event.KindFileDelete, "unlink"),
-		file(sensorProgUnlinkatDone, event.KindFileDelete, "unlinkat"),
-		file(sensorProgRmdirDone, event.KindFileDelete, "rmdir"),
-		file(sensorProgMkdirDone, event.KindFileCreate, "mkdir"),
-		file(sensorProgMkdiratDone, event.KindFileCreate, "mkdirat"),
-		file(sensorProgConnected, event.KindConnect, "connect"),
-		file(sensorProgAccepted, event.KindAccept, "accept", "accept4"),
-		file(sensorProgSendtoDone, event.KindConnect, "sendto"),
-		file(sensorProgSendmsgDone, event.KindConnect, "sendmsg"),
-		file(sensorProgSendmmsgDone, event.KindConnect, "sendmmsg"),
+		function(sensorProgUnlinkHappened, event.KindFileDelete),
+		function(sensorProgUnlinkIntended, event.KindFileDelete),
+		function(sensorProgRmdirHappened, event.KindFileDelete),
+		function(sensorProgRmdirIntended, event.KindFileDelete),
+		function(sensorProgMkdirHappened, event.KindFileCreate),
+		function(sensorProgMkdirIntended, event.KindFileCreate),
+		function(sensorProgRenameHappened, event.KindFileRename),
+		function(sensorProgRenameIntended, event.KindFileRename),
+		function(sensorProgPathOpened, event.KindFileOpen),
+		{name: sensorProgHandleOpened, of: trampoline, armed: true, kinds: []event.Kind{event.KindFileOpen}, lack: "files opened by handle"},
+		function(sensorProgStreamConnected, event.KindConnect),
+		function(sensorProgDgramConnected, event.KindConnect),
+		function(sensorProgStreamAccepted, event.KindAccept),
+		{name: sensorProgMptcpAccepted, of: trampoline, armed: true, kinds: []event.Kind{event.KindAccept}, lack: "connections accepted over Multipath TCP"},
+		function(sensorProgUdpSentV4, event.KindConnect),
+		function(sensorProgUdpSentV6, event.KindConnect),
 	}
 }
 

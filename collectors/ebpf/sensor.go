@@ -28,9 +28,9 @@ const (
 	batch       = 256 // records between two looks at the time
 )
 
-// A sensor is the tracepoint back end. Watch and Unwatch may be called while
-// Run runs.
+// A sensor is either back end. Watch and Unwatch may be called while Run runs.
 type sensor struct {
+	backend   backend
 	procPath  string
 	maps      map[string]*ebpf.Map
 	progs     map[string]*ebpf.Program
@@ -236,9 +236,8 @@ func (s *sensor) arm() error {
 		return nil
 	}
 	var armed []link.Link
-	for _, p := range programs() {
-		prog := s.progs[p.name]
-		if !p.armed || prog == nil {
+	for _, p := range programs(s.backend) {
+		if !p.armed || s.progs[p.name] == nil {
 			continue
 		}
 		links, err := s.attach(p)
@@ -246,9 +245,7 @@ func (s *sensor) arm() error {
 			return errors.Join(fmt.Errorf("arm sensor: %w", err), closeLinks(armed))
 		}
 		if err != nil {
-			s.blind(p, err)
-			s.progs[p.name] = nil
-			_ = prog.Close()
+			s.drop(p, err)
 			continue
 		}
 		if p.name == sensorProgSockReleased {
@@ -324,7 +321,7 @@ func (s *sensor) Close() error {
 		errs = append(errs, s.reader.Close())
 	}
 	for _, p := range s.progs {
-		errs = append(errs, p.Close())
+		errs = append(errs, p.Close()) // a nil one too
 	}
 	for _, m := range s.maps {
 		errs = append(errs, m.Close())

@@ -133,6 +133,16 @@ type sensorHeader struct {
 	Flags sensorFlags
 }
 
+type sensorIntent struct {
+	_        structs.HostLayout
+	Dentry   uint64
+	Vfsmount uint64
+	Dir      [2]uint64
+	Kind     sensorKind
+	Unused   uint32
+	Name     [2][256]int8
+}
+
 type sensorKind uint32
 
 const (
@@ -210,41 +220,59 @@ type sensorSockRec struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	sensorMapDrops           = "drops"
-	sensorMapFlows           = "flows"
-	sensorMapHeadless        = "headless"
-	sensorMapMarks           = "marks"
-	sensorMapPeers           = "peers"
-	sensorMapRing            = "ring"
-	sensorMapScratches       = "scratches"
-	sensorProgAccepted       = "accepted"
-	sensorProgConnected      = "connected"
-	sensorProgDnsAnswered    = "dns_answered"
-	sensorProgExeced         = "execed"
-	sensorProgExited         = "exited"
-	sensorProgForked         = "forked"
-	sensorProgMkdirDone      = "mkdir_done"
-	sensorProgMkdiratDone    = "mkdirat_done"
-	sensorProgOpened         = "opened"
-	sensorProgRenameDone     = "rename_done"
-	sensorProgRenameatDone   = "renameat_done"
-	sensorProgRenamed        = "renamed"
-	sensorProgRmdirDone      = "rmdir_done"
-	sensorProgSendmmsgDone   = "sendmmsg_done"
-	sensorProgSendmsgDone    = "sendmsg_done"
-	sensorProgSendtoDone     = "sendto_done"
-	sensorProgSockCreated    = "sock_created"
-	sensorProgSockReleased   = "sock_released"
-	sensorProgTcpState       = "tcp_state"
-	sensorProgUdpReceived    = "udp_received"
-	sensorProgUdpSent        = "udp_sent"
-	sensorProgUnlinkDone     = "unlink_done"
-	sensorProgUnlinkatDone   = "unlinkat_done"
-	sensorProgUringSubmitted = "uring_submitted"
-	sensorProgWatched        = "watched"
-	sensorVarPidNs           = "pid_ns"
-	sensorVarUdpEnds         = "udp_ends"
-	sensorVarWakeBytes       = "wake_bytes"
+	sensorMapDrops              = "drops"
+	sensorMapFlows              = "flows"
+	sensorMapHeadless           = "headless"
+	sensorMapIntents            = "intents"
+	sensorMapMarks              = "marks"
+	sensorMapPeers              = "peers"
+	sensorMapRing               = "ring"
+	sensorMapScratches          = "scratches"
+	sensorProgAccepted          = "accepted"
+	sensorProgConnected         = "connected"
+	sensorProgDgramConnected    = "dgram_connected"
+	sensorProgDnsAnswered       = "dns_answered"
+	sensorProgExeced            = "execed"
+	sensorProgExited            = "exited"
+	sensorProgForked            = "forked"
+	sensorProgHandleOpened      = "handle_opened"
+	sensorProgMkdirDone         = "mkdir_done"
+	sensorProgMkdirHappened     = "mkdir_happened"
+	sensorProgMkdirIntended     = "mkdir_intended"
+	sensorProgMkdiratDone       = "mkdirat_done"
+	sensorProgMptcpAccepted     = "mptcp_accepted"
+	sensorProgOpened            = "opened"
+	sensorProgPathOpened        = "path_opened"
+	sensorProgRenameDone        = "rename_done"
+	sensorProgRenameHappened    = "rename_happened"
+	sensorProgRenameIntended    = "rename_intended"
+	sensorProgRenameatDone      = "renameat_done"
+	sensorProgRenamed           = "renamed"
+	sensorProgRmdirDone         = "rmdir_done"
+	sensorProgRmdirHappened     = "rmdir_happened"
+	sensorProgRmdirIntended     = "rmdir_intended"
+	sensorProgSendmmsgDone      = "sendmmsg_done"
+	sensorProgSendmsgDone       = "sendmsg_done"
+	sensorProgSendtoDone        = "sendto_done"
+	sensorProgSockCreated       = "sock_created"
+	sensorProgSockReleased      = "sock_released"
+	sensorProgStreamAccepted    = "stream_accepted"
+	sensorProgStreamConnected   = "stream_connected"
+	sensorProgTcpState          = "tcp_state"
+	sensorProgUdpReceived       = "udp_received"
+	sensorProgUdpSent           = "udp_sent"
+	sensorProgUdpSentV4         = "udp_sent_v4"
+	sensorProgUdpSentV6         = "udp_sent_v6"
+	sensorProgUnlinkDone        = "unlink_done"
+	sensorProgUnlinkHappened    = "unlink_happened"
+	sensorProgUnlinkIntended    = "unlink_intended"
+	sensorProgUnlinkatDone      = "unlinkat_done"
+	sensorProgUringSubmitted    = "uring_submitted"
+	sensorProgUringSubmittedSqe = "uring_submitted_sqe"
+	sensorProgWatched           = "watched"
+	sensorVarPidNs              = "pid_ns"
+	sensorVarUdpEnds            = "udp_ends"
+	sensorVarWakeBytes          = "wake_bytes"
 )
 
 // loadSensor returns the embedded CollectionSpec for sensor.
@@ -289,31 +317,48 @@ type sensorSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorProgramSpecs struct {
-	Accepted       *ebpf.ProgramSpec `ebpf:"accepted"`
-	Connected      *ebpf.ProgramSpec `ebpf:"connected"`
-	DnsAnswered    *ebpf.ProgramSpec `ebpf:"dns_answered"`
-	Execed         *ebpf.ProgramSpec `ebpf:"execed"`
-	Exited         *ebpf.ProgramSpec `ebpf:"exited"`
-	Forked         *ebpf.ProgramSpec `ebpf:"forked"`
-	MkdirDone      *ebpf.ProgramSpec `ebpf:"mkdir_done"`
-	MkdiratDone    *ebpf.ProgramSpec `ebpf:"mkdirat_done"`
-	Opened         *ebpf.ProgramSpec `ebpf:"opened"`
-	RenameDone     *ebpf.ProgramSpec `ebpf:"rename_done"`
-	RenameatDone   *ebpf.ProgramSpec `ebpf:"renameat_done"`
-	Renamed        *ebpf.ProgramSpec `ebpf:"renamed"`
-	RmdirDone      *ebpf.ProgramSpec `ebpf:"rmdir_done"`
-	SendmmsgDone   *ebpf.ProgramSpec `ebpf:"sendmmsg_done"`
-	SendmsgDone    *ebpf.ProgramSpec `ebpf:"sendmsg_done"`
-	SendtoDone     *ebpf.ProgramSpec `ebpf:"sendto_done"`
-	SockCreated    *ebpf.ProgramSpec `ebpf:"sock_created"`
-	SockReleased   *ebpf.ProgramSpec `ebpf:"sock_released"`
-	TcpState       *ebpf.ProgramSpec `ebpf:"tcp_state"`
-	UdpReceived    *ebpf.ProgramSpec `ebpf:"udp_received"`
-	UdpSent        *ebpf.ProgramSpec `ebpf:"udp_sent"`
-	UnlinkDone     *ebpf.ProgramSpec `ebpf:"unlink_done"`
-	UnlinkatDone   *ebpf.ProgramSpec `ebpf:"unlinkat_done"`
-	UringSubmitted *ebpf.ProgramSpec `ebpf:"uring_submitted"`
-	Watched        *ebpf.ProgramSpec `ebpf:"watched"`
+	Accepted          *ebpf.ProgramSpec `ebpf:"accepted"`
+	Connected         *ebpf.ProgramSpec `ebpf:"connected"`
+	DgramConnected    *ebpf.ProgramSpec `ebpf:"dgram_connected"`
+	DnsAnswered       *ebpf.ProgramSpec `ebpf:"dns_answered"`
+	Execed            *ebpf.ProgramSpec `ebpf:"execed"`
+	Exited            *ebpf.ProgramSpec `ebpf:"exited"`
+	Forked            *ebpf.ProgramSpec `ebpf:"forked"`
+	HandleOpened      *ebpf.ProgramSpec `ebpf:"handle_opened"`
+	MkdirDone         *ebpf.ProgramSpec `ebpf:"mkdir_done"`
+	MkdirHappened     *ebpf.ProgramSpec `ebpf:"mkdir_happened"`
+	MkdirIntended     *ebpf.ProgramSpec `ebpf:"mkdir_intended"`
+	MkdiratDone       *ebpf.ProgramSpec `ebpf:"mkdirat_done"`
+	MptcpAccepted     *ebpf.ProgramSpec `ebpf:"mptcp_accepted"`
+	Opened            *ebpf.ProgramSpec `ebpf:"opened"`
+	PathOpened        *ebpf.ProgramSpec `ebpf:"path_opened"`
+	RenameDone        *ebpf.ProgramSpec `ebpf:"rename_done"`
+	RenameHappened    *ebpf.ProgramSpec `ebpf:"rename_happened"`
+	RenameIntended    *ebpf.ProgramSpec `ebpf:"rename_intended"`
+	RenameatDone      *ebpf.ProgramSpec `ebpf:"renameat_done"`
+	Renamed           *ebpf.ProgramSpec `ebpf:"renamed"`
+	RmdirDone         *ebpf.ProgramSpec `ebpf:"rmdir_done"`
+	RmdirHappened     *ebpf.ProgramSpec `ebpf:"rmdir_happened"`
+	RmdirIntended     *ebpf.ProgramSpec `ebpf:"rmdir_intended"`
+	SendmmsgDone      *ebpf.ProgramSpec `ebpf:"sendmmsg_done"`
+	SendmsgDone       *ebpf.ProgramSpec `ebpf:"sendmsg_done"`
+	SendtoDone        *ebpf.ProgramSpec `ebpf:"sendto_done"`
+	SockCreated       *ebpf.ProgramSpec `ebpf:"sock_created"`
+	SockReleased      *ebpf.ProgramSpec `ebpf:"sock_released"`
+	StreamAccepted    *ebpf.ProgramSpec `ebpf:"stream_accepted"`
+	StreamConnected   *ebpf.ProgramSpec `ebpf:"stream_connected"`
+	TcpState          *ebpf.ProgramSpec `ebpf:"tcp_state"`
+	UdpReceived       *ebpf.ProgramSpec `ebpf:"udp_received"`
+	UdpSent           *ebpf.ProgramSpec `ebpf:"udp_sent"`
+	UdpSentV4         *ebpf.ProgramSpec `ebpf:"udp_sent_v4"`
+	UdpSentV6         *ebpf.ProgramSpec `ebpf:"udp_sent_v6"`
+	UnlinkDone        *ebpf.ProgramSpec `ebpf:"unlink_done"`
+	UnlinkHappened    *ebpf.ProgramSpec `ebpf:"unlink_happened"`
+	UnlinkIntended    *ebpf.ProgramSpec `ebpf:"unlink_intended"`
+	UnlinkatDone      *ebpf.ProgramSpec `ebpf:"unlinkat_done"`
+	UringSubmitted    *ebpf.ProgramSpec `ebpf:"uring_submitted"`
+	UringSubmittedSqe *ebpf.ProgramSpec `ebpf:"uring_submitted_sqe"`
+	Watched           *ebpf.ProgramSpec `ebpf:"watched"`
 }
 
 // sensorMapSpecs contains maps before they are loaded into the kernel.
@@ -323,6 +368,7 @@ type sensorMapSpecs struct {
 	Drops     *ebpf.MapSpec `ebpf:"drops"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Headless  *ebpf.MapSpec `ebpf:"headless"`
+	Intents   *ebpf.MapSpec `ebpf:"intents"`
 	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Peers     *ebpf.MapSpec `ebpf:"peers"`
 	Ring      *ebpf.MapSpec `ebpf:"ring"`
@@ -361,6 +407,7 @@ type sensorMaps struct {
 	Drops     *ebpf.Map `ebpf:"drops"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Headless  *ebpf.Map `ebpf:"headless"`
+	Intents   *ebpf.Map `ebpf:"intents"`
 	Marks     *ebpf.Map `ebpf:"marks"`
 	Peers     *ebpf.Map `ebpf:"peers"`
 	Ring      *ebpf.Map `ebpf:"ring"`
@@ -372,6 +419,7 @@ func (m *sensorMaps) Close() error {
 		m.Drops,
 		m.Flows,
 		m.Headless,
+		m.Intents,
 		m.Marks,
 		m.Peers,
 		m.Ring,
@@ -392,59 +440,93 @@ type sensorVariables struct {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorPrograms struct {
-	Accepted       *ebpf.Program `ebpf:"accepted"`
-	Connected      *ebpf.Program `ebpf:"connected"`
-	DnsAnswered    *ebpf.Program `ebpf:"dns_answered"`
-	Execed         *ebpf.Program `ebpf:"execed"`
-	Exited         *ebpf.Program `ebpf:"exited"`
-	Forked         *ebpf.Program `ebpf:"forked"`
-	MkdirDone      *ebpf.Program `ebpf:"mkdir_done"`
-	MkdiratDone    *ebpf.Program `ebpf:"mkdirat_done"`
-	Opened         *ebpf.Program `ebpf:"opened"`
-	RenameDone     *ebpf.Program `ebpf:"rename_done"`
-	RenameatDone   *ebpf.Program `ebpf:"renameat_done"`
-	Renamed        *ebpf.Program `ebpf:"renamed"`
-	RmdirDone      *ebpf.Program `ebpf:"rmdir_done"`
-	SendmmsgDone   *ebpf.Program `ebpf:"sendmmsg_done"`
-	SendmsgDone    *ebpf.Program `ebpf:"sendmsg_done"`
-	SendtoDone     *ebpf.Program `ebpf:"sendto_done"`
-	SockCreated    *ebpf.Program `ebpf:"sock_created"`
-	SockReleased   *ebpf.Program `ebpf:"sock_released"`
-	TcpState       *ebpf.Program `ebpf:"tcp_state"`
-	UdpReceived    *ebpf.Program `ebpf:"udp_received"`
-	UdpSent        *ebpf.Program `ebpf:"udp_sent"`
-	UnlinkDone     *ebpf.Program `ebpf:"unlink_done"`
-	UnlinkatDone   *ebpf.Program `ebpf:"unlinkat_done"`
-	UringSubmitted *ebpf.Program `ebpf:"uring_submitted"`
-	Watched        *ebpf.Program `ebpf:"watched"`
+	Accepted          *ebpf.Program `ebpf:"accepted"`
+	Connected         *ebpf.Program `ebpf:"connected"`
+	DgramConnected    *ebpf.Program `ebpf:"dgram_connected"`
+	DnsAnswered       *ebpf.Program `ebpf:"dns_answered"`
+	Execed            *ebpf.Program `ebpf:"execed"`
+	Exited            *ebpf.Program `ebpf:"exited"`
+	Forked            *ebpf.Program `ebpf:"forked"`
+	HandleOpened      *ebpf.Program `ebpf:"handle_opened"`
+	MkdirDone         *ebpf.Program `ebpf:"mkdir_done"`
+	MkdirHappened     *ebpf.Program `ebpf:"mkdir_happened"`
+	MkdirIntended     *ebpf.Program `ebpf:"mkdir_intended"`
+	MkdiratDone       *ebpf.Program `ebpf:"mkdirat_done"`
+	MptcpAccepted     *ebpf.Program `ebpf:"mptcp_accepted"`
+	Opened            *ebpf.Program `ebpf:"opened"`
+	PathOpened        *ebpf.Program `ebpf:"path_opened"`
+	RenameDone        *ebpf.Program `ebpf:"rename_done"`
+	RenameHappened    *ebpf.Program `ebpf:"rename_happened"`
+	RenameIntended    *ebpf.Program `ebpf:"rename_intended"`
+	RenameatDone      *ebpf.Program `ebpf:"renameat_done"`
+	Renamed           *ebpf.Program `ebpf:"renamed"`
+	RmdirDone         *ebpf.Program `ebpf:"rmdir_done"`
+	RmdirHappened     *ebpf.Program `ebpf:"rmdir_happened"`
+	RmdirIntended     *ebpf.Program `ebpf:"rmdir_intended"`
+	SendmmsgDone      *ebpf.Program `ebpf:"sendmmsg_done"`
+	SendmsgDone       *ebpf.Program `ebpf:"sendmsg_done"`
+	SendtoDone        *ebpf.Program `ebpf:"sendto_done"`
+	SockCreated       *ebpf.Program `ebpf:"sock_created"`
+	SockReleased      *ebpf.Program `ebpf:"sock_released"`
+	StreamAccepted    *ebpf.Program `ebpf:"stream_accepted"`
+	StreamConnected   *ebpf.Program `ebpf:"stream_connected"`
+	TcpState          *ebpf.Program `ebpf:"tcp_state"`
+	UdpReceived       *ebpf.Program `ebpf:"udp_received"`
+	UdpSent           *ebpf.Program `ebpf:"udp_sent"`
+	UdpSentV4         *ebpf.Program `ebpf:"udp_sent_v4"`
+	UdpSentV6         *ebpf.Program `ebpf:"udp_sent_v6"`
+	UnlinkDone        *ebpf.Program `ebpf:"unlink_done"`
+	UnlinkHappened    *ebpf.Program `ebpf:"unlink_happened"`
+	UnlinkIntended    *ebpf.Program `ebpf:"unlink_intended"`
+	UnlinkatDone      *ebpf.Program `ebpf:"unlinkat_done"`
+	UringSubmitted    *ebpf.Program `ebpf:"uring_submitted"`
+	UringSubmittedSqe *ebpf.Program `ebpf:"uring_submitted_sqe"`
+	Watched           *ebpf.Program `ebpf:"watched"`
 }
 
 func (p *sensorPrograms) Close() error {
 	return _SensorClose(
 		p.Accepted,
 		p.Connected,
+		p.DgramConnected,
 		p.DnsAnswered,
 		p.Execed,
 		p.Exited,
 		p.Forked,
+		p.HandleOpened,
 		p.MkdirDone,
+		p.MkdirHappened,
+		p.MkdirIntended,
 		p.MkdiratDone,
+		p.MptcpAccepted,
 		p.Opened,
+		p.PathOpened,
 		p.RenameDone,
+		p.RenameHappened,
+		p.RenameIntended,
 		p.RenameatDone,
 		p.Renamed,
 		p.RmdirDone,
+		p.RmdirHappened,
+		p.RmdirIntended,
 		p.SendmmsgDone,
 		p.SendmsgDone,
 		p.SendtoDone,
 		p.SockCreated,
 		p.SockReleased,
+		p.StreamAccepted,
+		p.StreamConnected,
 		p.TcpState,
 		p.UdpReceived,
 		p.UdpSent,
+		p.UdpSentV4,
+		p.UdpSentV6,
 		p.UnlinkDone,
+		p.UnlinkHappened,
+		p.UnlinkIntended,
 		p.UnlinkatDone,
 		p.UringSubmitted,
+		p.UringSubmittedSqe,
 		p.Watched,
 	)
 }

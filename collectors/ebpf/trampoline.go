@@ -11,9 +11,47 @@ import (
 	"github.com/clawwatch/clawwatch/collectors"
 )
 
-// openTrampoline tries the smallest fentry program. Some kernels refuse to load
-// one, with no reason given, that otherwise have all that it needs.
-func openTrampoline(collectors.Config) (collectors.Collector, error) {
+// openTrampoline takes the back end of trampolines where all of its programs
+// load and attach, once for a trial: what it lacks the other one has.
+func openTrampoline(cfg collectors.Config) (collectors.Collector, error) {
+	if err := tryTrampoline(); err != nil {
+		return nil, collectors.Unsupported(err)
+	}
+	s, err := open(cfg, trampoline)
+	if err != nil {
+		return nil, collectors.Unsupported(err)
+	}
+	if err := s.tryAttach(); err != nil {
+		return nil, collectors.Unsupported(errors.Join(err, s.Close()))
+	}
+	return s, nil
+}
+
+// tryAttach attaches each trampoline and takes it out again. One that the
+// kernel refuses and that can be done without is dropped.
+func (s *sensor) tryAttach() error {
+	for _, p := range programs(trampoline) {
+		if p.of == common || s.progs[p.name] == nil {
+			continue
+		}
+		links, err := s.attach(p)
+		if err == nil {
+			err = closeLinks(links)
+		}
+		if err != nil && p.lack == "" {
+			return err
+		}
+		if err != nil {
+			s.drop(p, err)
+		}
+	}
+	return nil
+}
+
+// tryTrampoline tries the smallest fentry program, which tells at once and
+// plainly. Some kernels refuse one, with no reason given, that otherwise have
+// all that it needs.
+func tryTrampoline() error {
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name:         "trial",
 		Type:         ebpf.Tracing,
@@ -23,13 +61,12 @@ func openTrampoline(collectors.Config) (collectors.Collector, error) {
 		License:      "Dual BSD/GPL",
 	})
 	if err != nil {
-		return nil, collectors.Unsupported(fmt.Errorf("load a trial fentry program: %w", err))
+		return fmt.Errorf("load a trial fentry program: %w", err)
 	}
 	defer prog.Close()
 	l, err := link.AttachTracing(link.TracingOptions{Program: prog})
 	if err != nil {
-		return nil, collectors.Unsupported(fmt.Errorf("attach a trial fentry program: %w", err))
+		return fmt.Errorf("attach a trial fentry program: %w", err)
 	}
-	defer l.Close()
-	return nil, collectors.Unsupported(errors.New("the kernel allows fentry programs, but this build has no back end of them"))
+	return l.Close()
 }

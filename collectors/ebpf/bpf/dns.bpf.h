@@ -36,7 +36,7 @@ static __always_inline void answer(
 	struct __sk_buff *skb, u32 offset, const u8 from[16], u64 cookie, struct flow *f)
 {
 	struct dns_rec *rec;
-	u32 len;
+	u32 last; /* byte of data that is taken */
 
 	if (skb->len <= offset + UDP_HEADER)
 		return;
@@ -52,16 +52,17 @@ static __always_inline void answer(
 	rec->h.kind = KIND_DNS;
 	rec->cookie = cookie;
 	__builtin_memcpy(rec->peer, from, 16);
-	len = skb->len - offset - UDP_HEADER;
-	rec->total = len;
-	if (len > DNS_BYTES)
-		len = DNS_BYTES;
-	barrier_var(len);
-	if (len - 1 >= DNS_BYTES || bpf_skb_load_bytes(skb, offset + UDP_HEADER, rec->data, len)) {
+	rec->total = skb->len - offset - UDP_HEADER;
+	last = rec->total - 1;
+	if (last >= DNS_BYTES)
+		last = DNS_BYTES - 1;
+	/* The length is one more than what was compared, so that older verifiers see that it is not 0. */
+	barrier_var(last);
+	if (last >= DNS_BYTES || bpf_skb_load_bytes(skb, offset + UDP_HEADER, rec->data, last + 1)) {
 		bpf_ringbuf_discard(rec, BPF_RB_NO_WAKEUP);
 		return;
 	}
-	rec->len = len;
+	rec->len = last + 1;
 	bpf_ringbuf_submit(rec, wake(false));
 }
 

@@ -10,21 +10,11 @@
 #define AT_FDCWD -100
 #define AT_REMOVEDIR 0x200
 
-/* Attached to the exits of open, openat, openat2 and creat. */
-SEC("tracepoint/syscalls/sys_exit_openat")
-int opened(struct sys_exit *ctx)
+static __always_inline int report_open(struct task_struct *task, struct file *file)
 {
-	struct task_struct *task = caller(ctx->ret);
+	struct scratch *s = scratch_get(KIND_OPEN);
 	struct open_rec *r;
-	struct scratch *s;
-	struct file *file;
 
-	if (!task)
-		return 0;
-	file = file_of(task, ctx->ret);
-	if (!file)
-		return 0;
-	s = scratch_get(KIND_OPEN);
 	if (!s)
 		return 0;
 	r = &s->open;
@@ -38,6 +28,19 @@ int opened(struct sys_exit *ctx)
 	scratch_send(s, KIND_OPEN, false);
 	scratch_put(s);
 	return 0;
+}
+
+/* Attached to the exits of open, openat, openat2 and creat. */
+SEC("tracepoint/syscalls/sys_exit_openat")
+int opened(struct sys_exit *ctx)
+{
+	struct task_struct *task = caller(ctx->ret);
+	struct file *file;
+
+	if (!task)
+		return 0;
+	file = file_of(task, ctx->ret);
+	return file ? report_open(task, file) : 0;
 }
 
 /* Appends name i of a change: the user's string, and the directory it is relative to. */

@@ -107,8 +107,13 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct renamedata {
+	struct dentry *old_dentry;
+};
+
 struct file {
 	unsigned int f_mode;
+	unsigned int f_flags;
 	struct path f_path;
 	struct inode *f_inode;
 	void *private_data;
@@ -212,6 +217,11 @@ struct tcp_sock {
 
 struct socket {
 	struct sock *sk;
+};
+
+struct msghdr {
+	void *msg_name; /* the address, in the kernel's memory */
+	int msg_namelen;
 };
 
 struct io_kiocb {

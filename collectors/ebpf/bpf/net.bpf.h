@@ -84,19 +84,27 @@ static __always_inline void map_v4(u8 to[16], __be32 v4)
 	__builtin_memcpy(to + 12, &v4, 4);
 }
 
+enum space { USER, KERNEL };
+
+static __always_inline long read_from(enum space space, void *to, u32 size, u64 from)
+{
+	return space == USER ? bpf_probe_read_user(to, size, (void *)from)
+			     : bpf_probe_read_kernel(to, size, (void *)from);
+}
+
 /* False where it is not an Internet address. */
-static __always_inline bool read_user_peer(struct addrs *a, u64 from)
+static __always_inline bool read_peer(struct addrs *a, enum space space, u64 from)
 {
 	struct sockaddr_any sa = {};
 
-	if (!from || bpf_probe_read_user(&sa, 16, (void *)from))
+	if (!from || read_from(space, &sa, 16, from))
 		return false;
 	a->peer_port = bpf_ntohs(sa.port);
 	if (sa.family == AF_INET) {
 		map_v4(a->peer, sa.v4);
 		return true;
 	}
-	return sa.family == AF_INET6 && !bpf_probe_read_user(a->peer, 16, (void *)(from + 8));
+	return sa.family == AF_INET6 && !read_from(space, a->peer, 16, from + 8);
 }
 
 /* False where it is not an Internet socket of a protocol that is reported. */
@@ -224,7 +232,8 @@ static __always_inline void send_first(struct flow *f, struct task_struct *task,
 	}
 }
 
-static __always_inline int connect_done(struct task_struct *task, struct sock *sk, s64 ret, u64 address)
+static __always_inline int connect_done(
+	struct task_struct *task, struct sock *sk, s64 ret, enum space space, u64 address)
 {
 	struct flow f = {}, *known;
 
@@ -234,11 +243,11 @@ static __always_inline int connect_done(struct task_struct *task, struct sock *s
 	if (ret == -EALREADY || ret == -EISCONN || ret == -EBADF || ret == -EFAULT)
 		return 0;
 	if (ret < 0 && ret != -EINPROGRESS && ret != -ERESTARTSYS) {
-		if (read_user_peer(&f.a, address))
+		if (read_peer(&f.a, space, address))
 			send_flow(&f, task, KIND_CONNECT, -ret);
 		return 0;
 	}
-	if (!f.a.peer_port && !read_user_peer(&f.a, address))
+	if (!f.a.peer_port && !read_peer(&f.a, space, address))
 		return 0; /* AF_UNSPEC: a UDP socket was disconnected */
 	if (f.a.protocol == IPPROTO_UDP) {
 		send_first(&f, task, sk);
@@ -262,20 +271,13 @@ int connected(struct sys_exit *ctx)
 	if (!task)
 		return 0;
 	regs = call_regs(task);
-	return connect_done(task, sock_of(task, ARG1(regs)), ctx->ret, ARG2(regs));
+	return connect_done(task, sock_of(task, ARG1(regs)), ctx->ret, USER, ARG2(regs));
 }
 
-/* accept and accept4 */
-SEC("tracepoint/syscalls/sys_exit_accept4")
-int accepted(struct sys_exit *ctx)
+static __always_inline int accept_done(struct task_struct *task, struct sock *sk)
 {
-	struct task_struct *task = caller(ctx->ret);
 	struct flow f = {};
-	struct sock *sk;
 
-	if (!task)
-		return 0;
-	sk = sock_of(task, ctx->ret);
 	if (!sk || !read_sock(&f.a, sk))
 		return 0;
 	begin_flow(&f, task, sk);
@@ -286,16 +288,26 @@ int accepted(struct sys_exit *ctx)
 	return 0;
 }
 
+/* accept and accept4 */
+SEC("tracepoint/syscalls/sys_exit_accept4")
+int accepted(struct sys_exit *ctx)
+{
+	struct task_struct *task = caller(ctx->ret);
+
+	return task ? accept_done(task, sock_of(task, ctx->ret)) : 0;
+}
+
 /* One datagram to an address, or to the peer of a connected socket where there is none. */
-static __always_inline int sent_to(struct task_struct *task, struct sock *sk, s64 ret, u64 address, u32 flags)
+static __always_inline int sent_to(
+	struct task_struct *task, struct sock *sk, s64 ret, enum space space, u64 address, u32 flags)
 {
 	struct flow f = {};
 
 	if (!sk || !read_sock(&f.a, sk))
 		return 0;
 	if (f.a.protocol == IPPROTO_TCP)
-		return flags & MSG_FASTOPEN ? connect_done(task, sk, ret, address) : 0;
-	if (ret < 0 || (address && !read_user_peer(&f.a, address)) || !f.a.peer_port)
+		return flags & MSG_FASTOPEN ? connect_done(task, sk, ret, space, address) : 0;
+	if (ret < 0 || (address && !read_peer(&f.a, space, address)) || !f.a.peer_port)
 		return 0;
 	begin_flow(&f, task, sk);
 	send_first(&f, task, sk);
@@ -311,7 +323,7 @@ int sendto_done(struct sys_exit *ctx)
 	if (!task)
 		return 0;
 	regs = call_regs(task);
-	return sent_to(task, sock_of(task, ARG1(regs)), ctx->ret, ARG5(regs), ARG4(regs));
+	return sent_to(task, sock_of(task, ARG1(regs)), ctx->ret, USER, ARG5(regs), ARG4(regs));
 }
 
 SEC("tracepoint/syscalls/sys_exit_sendmsg")
@@ -325,7 +337,7 @@ int sendmsg_done(struct sys_exit *ctx)
 		return 0;
 	regs = call_regs(task);
 	bpf_probe_read_user(&address, sizeof(address), (void *)ARG2(regs)); /* msg_name */
-	return sent_to(task, sock_of(task, ARG1(regs)), ctx->ret, address, ARG3(regs));
+	return sent_to(task, sock_of(task, ARG1(regs)), ctx->ret, USER, address, ARG3(regs));
 }
 
 /* One message of a sendmmsg; its own function so that it is verified once. */
@@ -335,7 +347,7 @@ __noinline int sendmmsg_one(u64 message, u32 fd)
 	u64 address = 0;
 
 	bpf_probe_read_user(&address, sizeof(address), (void *)message);
-	return sent_to(task, sock_of(task, fd), 0, address, 0);
+	return sent_to(task, sock_of(task, fd), 0, USER, address, 0);
 }
 
 SEC("tracepoint/syscalls/sys_exit_sendmmsg")

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * The kernel side of the sensor: reports what marked processes and their
- * descendants do, by tracepoints alone.
+ * descendants do. Files and sockets come from the exits of system calls, or from
+ * trampolines where the kernel has them.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -15,5 +16,6 @@
 #include "net.bpf.h"
 #include "dns.bpf.h"
 #include "uring.bpf.h"
+#include "trampoline.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

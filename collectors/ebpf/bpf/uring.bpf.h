@@ -16,8 +16,7 @@ enum {
 	URING_MKDIRAT = 37,
 };
 
-SEC("tp_btf/io_uring_submit_req")
-int BPF_PROG(uring_submitted, struct io_kiocb *request)
+static __always_inline int uring_request(struct io_kiocb *request)
 {
 	if (!caller(0))
 		return 0;
@@ -42,6 +41,19 @@ int BPF_PROG(uring_submitted, struct io_kiocb *request)
 		drop(KIND_ACCEPT, CAUSE_URING);
 	}
 	return 0;
+}
+
+SEC("tp_btf/io_uring_submit_req")
+int BPF_PROG(uring_submitted, struct io_kiocb *request)
+{
+	return uring_request(request);
+}
+
+/* What the tracepoint is called before 6.3. Before 6.0 it gives no io_kiocb, and the verifier refuses. */
+SEC("tp_btf/io_uring_submit_sqe")
+int BPF_PROG(uring_submitted_sqe, struct io_kiocb *request)
+{
+	return uring_request(request);
 }
 
 #endif
