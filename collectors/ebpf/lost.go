@@ -57,7 +57,40 @@ func (s *sensor) reportLost(emit func(event.Event)) error {
 			}
 		}
 	}
-	return nil
+	return s.reportMissed(emit)
+}
+
+// reportMissed emits how often the kernel did not run a program because the CPU
+// was in the midst of it, interrupted. Nobody knows for which process.
+func (s *sensor) reportMissed(emit func(event.Event)) error {
+	lost, err := s.takeMissed()
+	for _, body := range lost {
+		emit(event.Event{Time: time.Now(), Source: event.SourceEBPF, Body: body})
+	}
+	return err
+}
+
+func (s *sensor) takeMissed() ([]event.Lost, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lost []event.Lost
+	for _, p := range programs(s.backend) {
+		prog := s.progs[p.name]
+		if prog == nil {
+			continue
+		}
+		stats, err := prog.Stats()
+		if err != nil {
+			return lost, fmt.Errorf("read counters of %s: %w", p.name, err)
+		}
+		if n := stats.RecursionMisses - s.missed[p.name]; n > 0 {
+			s.missed[p.name] = stats.RecursionMisses
+			lost = append(lost, event.Lost{
+				Of: p.kinds[0], Count: n, Cause: "program interrupted by itself, perhaps for a process that is not watched",
+			})
+		}
+	}
+	return lost, nil
 }
 
 // readStart reads field 22 of /proc/PID/stat. fs.ErrNotExist: no such process.

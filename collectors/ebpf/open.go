@@ -47,7 +47,7 @@ func open(cfg collectors.Config, of backend) (*sensor, error) {
 			return nil, err
 		}
 	}
-	s := &sensor{backend: of, procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}}
+	s := &sensor{backend: of, procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}, missed: map[string]uint64{}}
 	if s.procPath == "" {
 		s.procPath = "/proc"
 	}

@@ -51,6 +51,7 @@ type sensor struct {
 	args   pieces
 	offset int64 // wall clock minus time since boot, ns
 	lost   map[loss]uint64
+	missed map[string]uint64 // by program
 	next   struct{ lost, clock, disarm time.Time }
 }
 
