@@ -61,6 +61,7 @@ deps-kernels:
 docs: ## the reference pages in docs/, from the code
 	$(GO) test ./docs -run TestGeneratedPagesAreCurrent -update
 	$(GO) test ./internal/tables -update
+	$(GO) test ./collectors/doors -update
 
 $(LINTER):
 	GOBIN=$(CACHE) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.0

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/clawwatch/clawwatch/collectors"
+	"github.com/clawwatch/clawwatch/collectors/doors"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -38,6 +39,7 @@ func actions() map[string]func(out io.Writer) error {
 }
 
 func TestMain(m *testing.M) {
+	doors.Main()
 	name := os.Getenv(actionVariable)
 	if name == "" {
 		os.Exit(m.Run())
@@ -98,9 +100,9 @@ func (o *ours) concerns(e event.Event) bool {
 	return false
 }
 
-// newBench opens a back end. Where the host does not allow that, the test is
+// openBackend opens a back end. Where the host does not allow that, the test is
 // skipped; in CI it fails, but not for want of trampolines.
-func newBench(t *testing.T, of backend, ring int) *bench {
+func openBackend(t *testing.T, of backend, ring int) *sensor {
 	t.Helper()
 	openIt := openTracepoint
 	if of == trampoline {
@@ -113,10 +115,16 @@ func newBench(t *testing.T, of backend, ring int) *bench {
 	if err != nil {
 		t.Fatalf("open sensor: %v", err)
 	}
-	for _, gap := range c.(*sensor).Coverage() {
+	s := c.(*sensor)
+	for _, gap := range s.Coverage() {
 		t.Logf("coverage: %s", gap.Reason)
 	}
-	b := &bench{sensor: c.(*sensor), t: t, events: make(chan event.Event, 1<<16), ours: &ours{ids: map[event.ProcID]bool{}}}
+	return s
+}
+
+func newBench(t *testing.T, of backend, ring int) *bench {
+	t.Helper()
+	b := &bench{sensor: openBackend(t, of, ring), t: t, events: make(chan event.Event, 1<<16), ours: &ours{ids: map[event.ProcID]bool{}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {

@@ -1,0 +1,166 @@
+package doors
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+func raceDoors() []Door {
+	return []Door{
+		{Name: "the path of open changes under it", act: prepared(raceOpen, "a", "b")},
+		{Name: "the address of connect changes under it", act: raceConnect},
+		{Name: "the directory's descriptor becomes another", act: prepared(func(say say) error {
+			say("delete", here("one/victim"))
+			one, err := unix.Open("one", unix.O_DIRECTORY|unix.O_RDONLY, 0)
+			if err != nil {
+				return err
+			}
+			two, err := unix.Open("two", unix.O_DIRECTORY|unix.O_RDONLY, 0)
+			if err != nil {
+				return err
+			}
+			return errors.Join(unix.Unlinkat(one, "victim", 0), unix.Dup3(two, one, 0))
+		}, "one/", "two/", "one/victim", "two/victim")},
+		{Name: "the arguments are overwritten after exec", act: overwrite},
+	}
+}
+
+// raceOpen opens a path whose last byte another thread changes all the time,
+// and says what the kernel says that it opened.
+func raceOpen(say say) error {
+	path := append([]byte(here("a")), 0)
+	last := &path[len(path)-2]
+	stop := flip(func(odd bool) {
+		if odd {
+			*last = 'b'
+		} else {
+			*last = 'a'
+		}
+	})
+	defer stop()
+	for range 100 {
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, unix.AT_FDCWD&(1<<64-1), address(path), unix.O_RDONLY, 0, 0, 0)
+		if errno != 0 {
+			return errno
+		}
+		real, err := os.Readlink(fmt.Sprint("/proc/self/fd/", fd))
+		if err := errors.Join(err, unix.Close(int(fd))); err != nil {
+			return err
+		}
+		say("read", real)
+	}
+	return nil
+}
+
+// flip runs change in another thread, over and over, until stop returns.
+func flip(change func(odd bool)) (stop func()) {
+	var over atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; !over.Load(); i++ {
+			change(i%2 == 1)
+		}
+	}()
+	return func() {
+		over.Store(true)
+		<-done
+	}
+}
+
+// raceConnect connects to an address whose port another thread changes, and
+// says whom the kernel says that it reached.
+func raceConnect(say say) error {
+	var sa [16]byte
+	var ports [2][2]byte
+	for i := range 2 {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		port := l.Addr().(*net.TCPAddr).Port
+		ports[i] = [2]byte{byte(port >> 8), byte(port)}
+	}
+	*(*uint16)(pointer(sa[:])) = unix.AF_INET
+	copy(sa[4:], []byte{127, 0, 0, 1})
+	copy(sa[2:], ports[0][:])
+	stop := flip(func(odd bool) {
+		i := 0
+		if odd {
+			i = 1
+		}
+		*(*uint16)(pointer(sa[2:])) = *(*uint16)(pointer(ports[i][:]))
+	})
+	defer stop()
+	for range 50 {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return err
+		}
+		if _, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), address(sa[:]), 16); errno != 0 {
+			return errno
+		}
+		peer, err := unix.Getpeername(fd)
+		if err := errors.Join(err, unix.Close(fd)); err != nil {
+			return err
+		}
+		say("connect", "tcp", fmt.Sprint("127.0.0.1:", peer.(*unix.SockaddrInet4).Port))
+	}
+	return nil
+}
+
+func fileDoors() []Door {
+	return []Door{
+		{Name: "openat2", act: prepared(func(say say) error {
+			say("read", here("secret"))
+			fd, err := unix.Openat2(unix.AT_FDCWD, "secret", &unix.OpenHow{Flags: unix.O_RDONLY, Resolve: unix.RESOLVE_NO_SYMLINKS})
+			return errors.Join(err, unix.Close(fd))
+		}, "secret")},
+		{Name: "open_by_handle_at", act: prepared(func(say say) error {
+			say("read", here("secret"))
+			handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, "secret", 0)
+			if err != nil {
+				return err
+			}
+			dir, err := unix.Open(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+			if err != nil {
+				return err
+			}
+			fd, err := unix.OpenByHandleAt(dir, handle, unix.O_RDONLY)
+			return errors.Join(err, unix.Close(fd))
+		}, "secret"), Except: map[string]Result{Tracepoint: Documented}, Limit: "A file that is opened by its handle"},
+		{Name: "a descriptor from another process", act: prepared(func(say say) error {
+			say("read", here("secret"))
+			ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+			if err != nil {
+				return err
+			}
+			f, err := os.Open("secret")
+			if err != nil {
+				return err
+			}
+			return errors.Join(unix.Sendmsg(ends[0], []byte("x"), unix.UnixRights(int(f.Fd())), nil, 0), f.Close())
+		}, "secret")},
+		{Name: "renameat2 with exchange", act: prepared(func(say say) error {
+			say("rename", here("one"), here("two"))
+			return unix.Renameat2(unix.AT_FDCWD, "one", unix.AT_FDCWD, "two", unix.RENAME_EXCHANGE)
+		}, "one", "two")},
+		{Name: "io_uring opens", act: prepared(uringOpen(0), "secret"), Except: map[string]Result{Tracepoint: Reported}},
+		{Name: "io_uring opens in a thread of the kernel", act: prepared(uringOpen(setupSQPoll), "secret"), Except: map[string]Result{Tracepoint: Reported}},
+		{Name: "io_uring removes, renames and makes", act: prepared(uringChange, "victim", "old"), Except: map[string]Result{Tracepoint: Reported}},
+		{Name: "a 32-bit system call opens", act: prepared(func(say say) error {
+			say("read", here("secret"))
+			return call32(open32, here("secret"), unix.O_RDONLY)
+		}, "secret"), Except: map[string]Result{Tracepoint: Documented}, Limit: "Where trampolines cannot be used"},
+		{Name: "a 32-bit system call removes", act: prepared(func(say say) error {
+			say("delete", here("victim"))
+			return call32(unlink32, here("victim"), 0)
+		}, "victim"), Except: map[string]Result{Tracepoint: Documented}, Limit: "Where trampolines cannot be used"},
+	}
+}
