@@ -23,6 +23,8 @@ var may = []struct{ room, imports, because string }{
 	{"collectors/openclaw", "collectors collectors/procfs internal/event", "a mechanism of observing; it finds gateways in /proc"},
 	{"collectors/skills", "collectors internal/event", "a mechanism of observing"},
 	{"collectors/procfs", "collectors internal/event", "a mechanism of observing"},
+	{"internal/agent", "internal/canary", "it tries its sensors"},
+	{"internal/canary", "internal/event", "what is done, and what is to be seen of it"},
 	{"internal/pipeline", "internal/proctab internal/attribution internal/policy internal/redact internal/event rules", "the stages in their order"},
 	{"internal/attribution", "internal/event", "facts in, a judgement out"},
 	{"internal/proctab", "internal/event", "processes are named by event.ProcID"},

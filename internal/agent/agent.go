@@ -87,7 +87,10 @@ type Agent struct {
 	intent    atomic.Pointer[Intent]
 	judged    chan judgement // to the pump
 	files     string         // fingerprint of what opt.Policy and opt.Rules were read from
-	writeErrs atomic.Uint64  // records and alerts that the store could not take
+	flight    flight
+	trial     atomic.Pointer[Trial]
+	trials    chan chan struct{} // who wants one; what they get is closed after it
+	writeErrs atomic.Uint64      // records and alerts that the store could not take
 }
 
 // Run observes until ctx is done, and then gives out what it holds. An error
@@ -96,7 +99,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	a := &Agent{
 		cfg: cfg, opt: opt, log: opt.Log, started: time.Now(),
 		facts: make(chan event.Event, factQueue), out: make(chan exporters.Item, outputQueue),
-		judged: make(chan judgement),
+		judged: make(chan judgement), trials: make(chan chan struct{}),
 	}
 	a.files = a.fingerprint() // early: what changes during a slow start is a change
 	a.intent.Store(a.intentOf(judgement{opt.Policy, opt.Rules}))
@@ -213,6 +216,7 @@ func (a *Agent) observe(ctx context.Context) error {
 	g.Go(func() error { a.narrate(ctx); return nil })
 	g.Go(func() error { a.reportDrops(ctx); return nil })
 	g.Go(func() error { a.notify(ctx); return nil })
+	g.Go(func() error { a.tryOut(ctx); return nil })
 	if a.opt.Ready != nil {
 		a.opt.Ready(a.Status())
 	}

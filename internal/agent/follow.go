@@ -49,6 +49,9 @@ func (f *found) list() []event.GatewayFound {
 // fromKernel passes on what the kernel saw, and tells the reader of OpenClaw's
 // records about a process that took its name.
 func (a *Agent) fromKernel(ev event.Event) {
+	if a.flight.take(ev) {
+		return
+	}
 	a.emit(ev)
 	switch ev.Body.(type) {
 	case event.Candidate:

@@ -156,6 +156,7 @@ func TestTheDebInstallsUpgradesAndGoes(t *testing.T) {
 			t.Errorf("%q is not in the status of the service:\n%s", want, status)
 		}
 	}
+	m.until(`(?m)^well +trial `, "clawwatch doctor")
 	beat := m.run("systemctl show --value -p WatchdogTimestampMonotonic clawwatch")
 	if len(newPrograms(t, before)) == 0 {
 		t.Error("the kernel runs no program of the service")
@@ -367,6 +368,8 @@ func TestTheServiceComesBack(t *testing.T) {
 	m.until(`^failed`, "systemctl is-failed clawwatch")
 	m.run("rm /etc/clawwatch/conf.d/bad.yaml")
 	m.until(`^active`, "systemctl is-active clawwatch")
+	m.run("systemctl reload clawwatch")
+	m.until(`reload policy and rules: in force`, "journalctl -q --no-pager -o cat -u clawwatch")
 	m.run("systemctl stop clawwatch")
 	m.fails("systemctl is-active clawwatch-retry.timer")
 }
