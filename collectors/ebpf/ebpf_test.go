@@ -68,7 +68,7 @@ func TestARingOfOddSizeIsRefused(t *testing.T) {
 // rest works.
 func TestWhatIsMissingIsCoverage(t *testing.T) {
 	var s sensor
-	p := programs()[slices.IndexFunc(programs(), func(p program) bool { return p.name == sensorProgUdpSent })]
+	p := programs()[slices.IndexFunc(programs(), func(p program) bool { return p.name == sensorProgSent })]
 	s.blind(p, ebpf.ErrNotSupported)
 	want := "not seen: bytes sent on UDP sockets (udp_sent: not supported)"
 	got := s.Coverage()
