@@ -57,6 +57,7 @@ type conversation struct {
 	read    bool // what is in buf was told
 	pieces  *handshake // of QUIC
 	pending []exchange
+	early   int // status of an answer that came before the request was whole
 }
 
 type exchange struct {
@@ -109,21 +110,25 @@ func (h *heads) said(c *conversation, p *head) []saying {
 	if p.transport == event.UDP {
 		return h.quic(c, p)
 	}
-	next := c.start + uint32(len(c.buf))
-	if c.read || p.offset != next {
+	var out []saying
+	if len(c.buf) > 0 && c.buf[0] != recordHandshake && beginsTLS(p.data) {
+		out = c.unfinished() // a proxy was content with less than a whole request
+		c.read = true
+	}
+	if c.read || p.offset != c.start+uint32(len(c.buf)) {
 		c.start, c.buf, c.read = p.offset, nil, false
 	}
 	c.buf = append(c.buf, p.data[:min(len(p.data), maxHead-len(c.buf))]...)
 	if hello, l := parseRecords(c.buf); l != foreign {
 		full := len(c.buf) >= maxHead
 		if l == partial && !full {
-			return nil
+			return out
 		}
 		c.read, c.buf = true, nil
 		if len(c.pending) == 0 {
 			delete(h.of, p.socket)
 		}
-		return []saying{c.named(p, hello, l == partial)}
+		return append(out, c.named(p, hello, l == partial))
 	}
 	r, l := parseRequest(c.buf)
 	if l == foreign {
@@ -131,14 +136,16 @@ func (h *heads) said(c *conversation, p *head) []saying {
 		if len(c.pending) == 0 {
 			delete(h.of, p.socket)
 		}
-		return nil
+		return out
 	}
 	if l == partial && len(c.buf) < 2048 {
-		return nil
+		return out
 	}
 	c.read, c.buf = true, nil
-	return c.asked(p, r)
+	return append(out, c.asked(p, r)...)
 }
+
+func beginsTLS(b []byte) bool { return len(b) > 1 && b[0] == recordHandshake && b[1] == 3 }
 
 func (c *conversation) named(p *head, h hello, cutShort bool) saying {
 	a := &p.addrs
@@ -166,6 +173,9 @@ func (c *conversation) asked(p *head, r request) (out []saying) {
 		out = append(out, saying{c.proc, p.boot, x.HTTPExchange})
 	}
 	x.Host = r.hosts[0]
+	if x.Status, c.early = c.early, 0; x.Status != 0 {
+		return append(out, saying{c.proc, p.boot, x.HTTPExchange})
+	}
 	if len(c.pending) == maxPending {
 		out = append(out, saying{c.proc, c.pending[0].boot, c.pending[0].HTTPExchange})
 		c.pending = c.pending[1:]
@@ -177,7 +187,13 @@ func (c *conversation) asked(p *head, r request) (out []saying) {
 // answered gives the oldest request its status.
 func (c *conversation) answered(p *head) []saying {
 	status := parseStatus(p.data)
-	if status == 0 || len(c.pending) == 0 {
+	if status == 0 {
+		return nil
+	}
+	if len(c.pending) == 0 {
+		if len(c.buf) > 0 {
+			c.early = status
+		}
 		return nil
 	}
 	x := c.pending[0]
@@ -186,12 +202,18 @@ func (c *conversation) answered(p *head) []saying {
 	return []saying{{c.proc, p.boot, x.HTTPExchange}}
 }
 
+// unfinished takes the beginning of a request for a request.
+func (c *conversation) unfinished() []saying {
+	if r, l := parseRequest(c.buf); l == partial {
+		return c.asked(&c.head, r)
+	}
+	return nil
+}
+
 // end gives the requests that had no answer.
 func (c *conversation) end() (out []saying) {
-	if !c.read && c.transport == event.TCP {
-		if r, l := parseRequest(c.buf); l == partial && r.method != "" {
-			out = c.asked(&c.head, r)
-		}
+	if !c.read {
+		out = c.unfinished()
 	}
 	for _, x := range c.pending {
 		out = append(out, saying{c.proc, x.boot, x.HTTPExchange})

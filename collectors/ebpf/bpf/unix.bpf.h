@@ -121,7 +121,7 @@ __noinline int unix_address(u64 socket, s64 ret, u64 address)
 	} else {
 		append_asked(s, address);
 	}
-	if (r->name_len && once(task, (u64)name_hash(s) | (u64)KIND_UNIX << 32))
+	if (r->name_len && once(task, (u64)(u32)name_hash(s) | (u64)(r->listens ? KIND_LISTEN : KIND_UNIX) << 32))
 		scratch_send(s, KIND_UNIX, false);
 	scratch_put(s);
 	return 0;
