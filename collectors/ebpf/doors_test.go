@@ -414,7 +414,9 @@ func testTLS(b *bench) {
 		}
 	}
 	untilBody(b, c.id, func(x event.TLSName) bool { return x.Name == "" && !x.Truncated })
-	untilBody(b, c.id, func(x event.HTTPExchange) bool { return x.Method == "CONNECT" && x.Host == "name-2.example.com" && x.Status == 200 })
+	untilBody(b, c.id, func(x event.HTTPExchange) bool {
+		return x.Method == "CONNECT" && x.Host == "name-2.example.com" && x.Status == 200
+	})
 }
 
 // actHTTP asks a server of its own three times on one connection, and once in

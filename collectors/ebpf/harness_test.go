@@ -28,7 +28,7 @@ func actions() map[string]func(out io.Writer) error {
 		"thread-exec": actThreadExec, "leader-gone": actLeaderGone,
 		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
 		"listen": actListen, "long": actLong, "services": actServices, "odd": actOdd, "pass": actPass, "tls": actTLS, "http": actHTTP,
-		"fast-open": actFastOpen, "multipath": actMultipath, "datagrams": actDatagrams, "names-by-tcp": actNamesByTCP, "knock": actKnock,
+		"fast-open": actFastOpen, "multipath": actMultipath, "datagrams": actDatagrams, "names-by-tcp": actNamesByTCP, "knock": actKnock, "quic": actQUIC,
 		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
 }
@@ -310,6 +310,7 @@ func TestSensor(t *testing.T) {
 		"Sockets that no connection tells of are seen":   testOdd,
 		"What is passed or inherited is seen":            testPass,
 		"Names in TLS are seen":                          testTLS,
+		"The name in QUIC is seen":                       testQUIC,
 		"Requests and answers of HTTP are seen":          testHTTP,
 		"TCP Fast Open is seen":                          testFastOpen,
 		"Multipath TCP has totals":                       testMultipath,

@@ -54,7 +54,7 @@ type conversation struct {
 	head
 	buf     []byte // from start on
 	start   uint32
-	read    bool // what is in buf was told
+	read    bool       // what is in buf was told
 	pieces  *handshake // of QUIC
 	pending []exchange
 	early   int // status of an answer that came before the request was whole

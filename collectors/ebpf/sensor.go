@@ -26,7 +26,7 @@ const (
 	clockEvery  = 5 * time.Second
 	disarmEvery = 30 * time.Second
 	totalsEvery = 2 * time.Second // totals of connections that last
-	batch       = 256 // records between two looks at the time
+	batch       = 256             // records between two looks at the time
 )
 
 // A sensor is the tracepoint back end. Watch and Unwatch may be called while
