@@ -65,6 +65,13 @@ type Watcher interface {
 	Unwatch(event.ProcID) error
 }
 
+// A PortWatcher is a Collector that reports who connects to a TCP port of this
+// host from outside of every marked tree, as a Connect of a stranger.
+type PortWatcher interface {
+	WatchPort(port uint16) error
+	UnwatchPort(port uint16) error
+}
+
 // A Reporter is a Collector that knows which parts of it this host refused.
 type Reporter interface{ Coverage() []event.Coverage }
 

@@ -14,20 +14,22 @@ import (
 // Env is what a condition sees: values only. What is not known is "", 0, false
 // or an empty list.
 type Env struct {
-	Kind    string  `expr:"kind"`    // network.connect, file.open, …
-	Acting  bool    `expr:"acting"`  // done for a tool call or a skill, not by OpenClaw for itself
-	Process Process `expr:"process"` // who did it
-	File    File    `expr:"file"`    // file.*; env.read of a file
-	Network Network `expr:"network"` // network.*
-	Env     EnvRead `expr:"env"`     // env.read
-	Skill   Skill   `expr:"skill"`   // for whom it was done
-	Change  Change  `expr:"change"`  // skill.*: the skill that came, changed or went
-	Session Session `expr:"session"`
-	Tool    Tool    `expr:"tool"`
-	LLM     LLM     `expr:"llm"`    // llm.call
-	Sensor  Sensor  `expr:"sensor"` // sensor.*: what the agent says of itself
-	Run     RunEnv  `expr:"run"`
-	Limits  Limits  `expr:"limits"`
+	Kind   string `expr:"kind"`   // network.connect, file.open, …
+	Acting bool   `expr:"acting"` // done for a tool call or a skill, not by OpenClaw for itself
+	// Stranger: done by a process in no watched tree
+	Stranger bool    `expr:"stranger"`
+	Process  Process `expr:"process"` // who did it
+	File     File    `expr:"file"`    // file.*; env.read of a file
+	Network  Network `expr:"network"` // network.*
+	Env      EnvRead `expr:"env"`     // env.read
+	Skill    Skill   `expr:"skill"`   // for whom it was done
+	Change   Change  `expr:"change"`  // skill.*: the skill that came, changed or went
+	Session  Session `expr:"session"`
+	Tool     Tool    `expr:"tool"`
+	LLM      LLM     `expr:"llm"`    // llm.call
+	Sensor   Sensor  `expr:"sensor"` // sensor.*: what the agent says of itself
+	Run      RunEnv  `expr:"run"`
+	Limits   Limits  `expr:"limits"`
 }
 
 // Process is the process that acted.
@@ -55,16 +57,28 @@ type File struct {
 
 // Network is one connection.
 type Network struct {
-	Transport     string `expr:"transport"` // tcp, udp
-	Direction     string `expr:"direction"` // outbound, inbound
-	PeerAddress   string `expr:"peer_address"`
+	Transport     string `expr:"transport"`    // tcp, udp, unix, vsock
+	Direction     string `expr:"direction"`    // outbound, inbound
+	PeerAddress   string `expr:"peer_address"` // unix: the path, or @ and an abstract name
 	PeerPort      int    `expr:"peer_port"`
+	LocalAddress  string `expr:"local_address"`
+	LocalPort     int    `expr:"local_port"`
 	Host          string `expr:"host"`
+	HostSource    string `expr:"host_source"` // dns; tls_sni, http_host: the process's own word
+	HostAlso      string `expr:"host_also"`   // another name of the same connection, where they differ
+	ECH           bool   `expr:"ech"`         // tls.name: a second name may be there, encrypted
+	Method        string `expr:"http_method"` // http.exchange
+	URLPath       string `expr:"url_path"`    // http.exchange; without the query
+	StatusCode    int    `expr:"status_code"` // http.exchange
+	Passed        bool   `expr:"passed"`      // the process did not make the socket
+	Family        string `expr:"family"`      // network.socket: packet, inet, vsock, …
+	SocketType    string `expr:"socket_type"` // network.socket: raw, dgram, …
+	Protocol      int    `expr:"protocol"`    // network.socket
 	BytesSent     int    `expr:"bytes_sent"`
 	BytesReceived int    `expr:"bytes_received"`
 	Errno         int    `expr:"errno"`
 	Loopback      bool   `expr:"loopback"`
-	Approved      bool   `expr:"approved"` // by the policy, for this skill
+	Approved      bool   `expr:"approved"` // by the policy, for this skill; a name that only the process itself said does not make it so
 }
 
 // EnvRead is an access to environment variables.
@@ -153,7 +167,7 @@ const (
 func (e *Env) fill(in Input, commandLine bool) {
 	args, ancestors, unapproved := e.Process.Args[:0], e.Process.Ancestors[:0], e.Env.Unapproved[:0]
 	candidates := e.Skill.Candidates[:0]
-	*e = Env{Kind: string(in.Record.Kind)}
+	*e = Env{Kind: string(in.Record.Kind), Stranger: in.Record.Stranger}
 	e.Process.Args, e.Process.Ancestors, e.Env.Unapproved, e.Skill.Candidates = args, ancestors, unapproved, candidates
 	r := in.Record
 	e.process(r.Process, commandLine)
@@ -318,7 +332,10 @@ func ownProc(p string, pid int32) string {
 func (e *Env) network(r *event.Record, v *policy.View) {
 	n := r.Network
 	e.Network = Network{
-		Transport: string(n.Transport), Direction: n.Direction, PeerAddress: n.PeerAddress, PeerPort: int(n.PeerPort), Host: n.Host, Errno: n.Errno,
+		Transport: string(n.Transport), Direction: n.Direction, PeerAddress: n.PeerAddress, PeerPort: int(n.PeerPort),
+		LocalAddress: n.LocalAddress, LocalPort: int(n.LocalPort), Host: n.Host, HostSource: n.HostSource, HostAlso: n.HostAlso,
+		ECH: n.ECH, Method: n.Method, URLPath: n.URLPath, StatusCode: n.StatusCode, Passed: n.Passed,
+		Family: n.Family, SocketType: n.SocketType, Protocol: n.Protocol, Errno: n.Errno,
 	}
 	if n.BytesSent != nil {
 		e.Network.BytesSent = clamp(*n.BytesSent)
@@ -329,17 +346,21 @@ func (e *Env) network(r *event.Record, v *policy.View) {
 	addr, _ := netip.ParseAddr(n.PeerAddress) // zero: matches nothing by address
 	peer := netip.AddrPortFrom(addr, n.PeerPort)
 	e.Network.Loopback = addr.Unmap().IsLoopback()
+	host := n.Host
+	if n.HostSource == "tls_sni" || n.HostSource == "http_host" {
+		host = "" // anyone can say any name to anyone: then the address alone counts
+	}
 	a := r.Attribution
 	switch {
 	case a != nil && a.Skill != nil:
-		e.Network.Approved = v.Endpoint(peer, n.Host, a.Skill.Name)
+		e.Network.Approved = v.Endpoint(peer, host, a.Skill.Name)
 	case a != nil && len(a.Candidates) > 0:
 		e.Network.Approved = true
 		for _, c := range a.Candidates {
-			e.Network.Approved = e.Network.Approved && v.Endpoint(peer, n.Host, c.Name)
+			e.Network.Approved = e.Network.Approved && v.Endpoint(peer, host, c.Name)
 		}
 	default:
-		e.Network.Approved = v.Endpoint(peer, n.Host, "")
+		e.Network.Approved = v.Endpoint(peer, host, "")
 	}
 }
 

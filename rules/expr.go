@@ -31,7 +31,8 @@ var allowed = []string{"all", "any", "none", "one", "count", "len", "lower", "up
 var kinds = []event.Kind{
 	event.KindFork, event.KindExec, event.KindExit,
 	event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
-	event.KindConnect, event.KindAccept, event.KindClose, event.KindEnvRead,
+	event.KindConnect, event.KindAccept, event.KindClose, event.KindListen, event.KindSend, event.KindSocket,
+	event.KindDNS, event.KindTLSName, event.KindHTTP, event.KindEnvRead,
 	event.KindGateway, event.KindToolCall, event.KindToolResult, event.KindLLMCall, event.KindSessionStart,
 	event.KindSkillPresent, event.KindSkillInstalled, event.KindSkillUpdated, event.KindSkillRemoved,
 	event.KindLost, event.KindCoverage,

@@ -53,8 +53,9 @@ func TestBuiltinRulesDoAsTheirTestsSay(t *testing.T) {
 
 func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.T) {
 	want := []string{
-		"configuration-rejected high",
-		"environment-access medium", "file-outside-approved-directories medium", "llm-auth-failure high", "restricted-data-access high",
+		"agent-socket-access medium", "configuration-rejected high", "container-runtime-access high",
+		"environment-access medium", "file-outside-approved-directories medium", "gateway-accessed-from-outside low", "llm-auth-failure high",
+		"raw-socket medium", "restricted-data-access high",
 		"skill-installation medium", "unapproved-endpoint high", "unusual-data-volume high",
 	}
 	var got []string

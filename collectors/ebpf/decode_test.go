@@ -102,6 +102,43 @@ func records() map[string]struct {
 			sock(sensorKindKIND_ACCEPT, 6, 1),
 			event.Accept{Transport: event.TCP, Local: local, Peer: peer, Socket: 9},
 		},
+		"inherited": {
+			wire(sensorSockRec{H: header(sensorKindKIND_CONNECT, sensorFlagsPASSED), A: sensorAddrs{Peer: v4, PeerPort: 443, Protocol: 6}}),
+			event.Connect{Transport: event.TCP, Local: netip.MustParseAddrPort("[::]:0"), Peer: peer, Passed: true},
+		},
+		"listen": {sock(sensorKindKIND_LISTEN, 17, 1), event.Listen{Transport: event.UDP, Local: local, Socket: 9}},
+		"totals so far": {
+			sock(sensorKindKIND_SEND, 6, 0),
+			event.Send{Transport: event.TCP, Local: local, Peer: peer, Socket: 9, Sent: 3, Received: 4},
+		},
+		"a service by its path": {
+			wire(sensorUnixRec{H: header(sensorKindKIND_UNIX), Cookie: 9, PathLen: 11, NameLen: 5}, etc, "../x\x00"),
+			event.Connect{Transport: event.Unix, Name: "/etc/passwd", Socket: 9},
+		},
+		"a service that is not there": {
+			wire(sensorUnixRec{H: header(sensorKindKIND_UNIX), Error: 2, NameLen: 4}, "../x"),
+			event.Connect{Transport: event.Unix, Name: "../x", Errno: 2},
+		},
+		"an abstract service": {
+			wire(sensorUnixRec{H: header(sensorKindKIND_UNIX), NameLen: 4}, "\x00a\x00b"),
+			event.Connect{Transport: event.Unix, Name: "@a@b"},
+		},
+		"a service of its own": {
+			wire(sensorUnixRec{H: header(sensorKindKIND_UNIX), PathLen: 11, Listens: 1}, etc),
+			event.Listen{Transport: event.Unix, Name: "/etc/passwd"},
+		},
+		"vsock": {
+			wire(sensorSockRec{H: header(sensorKindKIND_VSOCK), Cookie: 9, A: sensorAddrs{Peer: [16]uint8{0: 2, 4: 0xd2, 5: 4}}}),
+			event.Connect{Transport: event.VSock, Name: "2:1234", Socket: 9},
+		},
+		"a raw socket": {
+			wire(sensorSocketRec{H: header(sensorKindKIND_SOCKET), Family: 17, Type: 3, Protocol: 768, Error: 1}),
+			event.Socket{Family: "packet", Type: "raw", Protocol: 768, Errno: 1},
+		},
+		"a socket of a kind without a name": {
+			wire(sensorSocketRec{H: header(sensorKindKIND_SOCKET), Family: 99, Type: 9}),
+			event.Socket{Family: "99", Type: "9"},
+		},
 		"close": {
 			sock(sensorKindKIND_CLOSE, 6, 1),
 			event.Close{Transport: event.TCP, Local: local, Peer: peer, Socket: 9, Inbound: true, Sent: 3, Received: 4},
@@ -189,6 +226,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(wire(sensorArgsRec{H: header(sensorKindKIND_ARGS), Len: 3}, "abc"))
 	f.Add(wire(sensorChangeRec{H: header(sensorKindKIND_RENAME), NameLen: [2]uint16{2, 3}}, "a\x00bb\x00"))
+	f.Add(wire(sensorHeadRec{H: header(sensorKindKIND_HEAD), Len: 5}, "GET /"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var p pieces
 		got, err := p.decode(raw)

@@ -27,6 +27,8 @@ func actions() map[string]func(out io.Writer) error {
 		"shorts": actShorts, "long-args": actLongArgs, "environment": actEnvironment,
 		"thread-exec": actThreadExec, "leader-gone": actLeaderGone,
 		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
+		"listen": actListen, "long": actLong, "services": actServices, "odd": actOdd, "pass": actPass, "tls": actTLS, "http": actHTTP,
+		"fast-open": actFastOpen, "multipath": actMultipath, "datagrams": actDatagrams, "names-by-tcp": actNamesByTCP, "knock": actKnock, "quic": actQUIC,
 		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
 }
@@ -198,6 +200,18 @@ func (b *bench) start(name string, args ...string) *child {
 	return b.startCommand(exec.Command(self, args...), actionVariable+"="+name)
 }
 
+// startWith starts a child that inherits files, from descriptor 3 on.
+func (b *bench) startWith(name string, files []*os.File, args ...string) *child {
+	b.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.ExtraFiles = files
+	return b.startCommand(cmd, actionVariable+"="+name)
+}
+
 // startCommand starts a command that writes a line when it is ready.
 func (b *bench) startCommand(cmd *exec.Cmd, env ...string) *child {
 	b.t.Helper()
@@ -290,6 +304,19 @@ func TestSensor(t *testing.T) {
 		"UDP is reported by peer and total":              testUDP,
 		"Answers of name servers give names":             testDNS,
 		"Sockets outlive their process":                  testAbandon,
+		"Who can be connected to is seen":                testListen,
+		"Totals are told while a connection lasts":       testLong,
+		"Services are named by their real path":          testServices,
+		"Sockets that no connection tells of are seen":   testOdd,
+		"What is passed or inherited is seen":            testPass,
+		"Names in TLS are seen":                          testTLS,
+		"The name in QUIC is seen":                       testQUIC,
+		"Requests and answers of HTTP are seen":          testHTTP,
+		"TCP Fast Open is seen":                          testFastOpen,
+		"Multipath TCP has totals":                       testMultipath,
+		"Datagrams tell, and not a connect without any":  testDatagrams,
+		"Answers over TCP give names":                    testNamesByTCP,
+		"A stranger at a gateway's port is seen":         testStranger,
 		"The costly hooks come off when idle":            testDisarm,
 	}
 	for name, test := range tests {

@@ -87,7 +87,7 @@ func (s *sensor) start(ringSize int) error {
 	}
 	s.cgroup, s.cgroupErr = mountCgroup()
 	for _, p := range programs() {
-		if p.armed || s.progs[p.name] == nil {
+		if p.armed || p.hook == called || s.progs[p.name] == nil {
 			continue
 		}
 		links, err := s.attach(p)
@@ -99,6 +99,11 @@ func (s *sensor) start(ringSize int) error {
 			return err
 		}
 		s.links = append(s.links, links...)
+		if p.name == sensorProgPacketOut {
+			if err := s.packets.Set(true); err != nil {
+				return fmt.Errorf("set %s: %w", sensorVarSeesPackets, err)
+			}
+		}
 	}
 	return s.setClock()
 }
@@ -134,7 +139,7 @@ func (s *sensor) load(ringSize int) error {
 		return fmt.Errorf("load programs: %w", err)
 	}
 	s.maps = must.Maps
-	s.udpEnds = must.Variables[sensorVarUdpEnds]
+	s.udpEnds, s.packets = must.Variables[sensorVarUdpEnds], must.Variables[sensorVarSeesPackets]
 	maps.Copy(s.progs, must.Programs)
 	for _, p := range programs() {
 		if p.lack == "" {

@@ -20,6 +20,7 @@ const (
 	tracing  hook = iota // to the tracepoint that the program names
 	syscalls             // to the exits of system calls
 	cgroup               // to the root of the cgroup tree
+	called               // nowhere: the agent runs it
 )
 
 // A program is one function of the object, and where it goes.
@@ -50,9 +51,14 @@ func programs() []program {
 		{name: sensorProgTcpState, armed: true, kinds: []event.Kind{event.KindClose}},
 		{name: sensorProgSockReleased, hook: cgroup, armed: true, kinds: udp[1:], lack: "the end of UDP sockets, and their totals"},
 		{name: sensorProgSockCreated, hook: cgroup, armed: true, kinds: udp, lack: "the number of a UDP socket at connect"},
-		{name: sensorProgDnsAnswered, hook: cgroup, kinds: []event.Kind{event.KindDNS}, lack: "the names behind addresses"},
-		{name: sensorProgUdpSent, armed: true, kinds: udp[1:], lack: "bytes sent on UDP sockets"},
-		{name: sensorProgUdpReceived, armed: true, kinds: udp[1:], lack: "bytes received on UDP sockets"},
+		{name: sensorProgPacketIn, hook: cgroup, kinds: []event.Kind{event.KindDNS, event.KindHTTP}, lack: "the names behind addresses, and answers of HTTP"},
+		{
+			name: sensorProgPacketOut, hook: cgroup, kinds: []event.Kind{event.KindTLSName, event.KindHTTP},
+			lack: "names in TLS, QUIC and HTTP; where a datagram really went",
+		},
+		{name: sensorProgTotals, hook: called, kinds: []event.Kind{event.KindSend}, lack: "totals of connections before they end"},
+		{name: sensorProgSent, armed: true, kinds: udp, lack: "bytes sent on UDP sockets, and who sends on a socket of another's"},
+		{name: sensorProgReceived, armed: true, kinds: udp, lack: "bytes received on UDP sockets, and who reads from a socket of another's"},
 		{
 			name: sensorProgUringSubmitted, armed: true, lack: "that io_uring was used",
 			kinds: []event.Kind{
@@ -74,6 +80,12 @@ func programs() []program {
 		file(sensorProgSendtoDone, event.KindConnect, "sendto"),
 		file(sensorProgSendmsgDone, event.KindConnect, "sendmsg"),
 		file(sensorProgSendmmsgDone, event.KindConnect, "sendmmsg"),
+		file(sensorProgSocketMade, event.KindSocket, "socket"),
+		file(sensorProgListening, event.KindListen, "listen"),
+		file(sensorProgBound, event.KindListen, "bind"),
+		file(sensorProgRecvmsgDone, event.KindFileOpen, "recvmsg"),
+		file(sensorProgRecvmmsgDone, event.KindFileOpen, "recvmmsg"),
+		file(sensorProgGetfdDone, event.KindFileOpen, "pidfd_getfd"),
 	}
 }
 
@@ -141,8 +153,10 @@ func (s *sensor) attachCgroup(name string, prog *ebpf.Program) (link.Link, error
 	switch name {
 	case sensorProgSockReleased:
 		at = ebpf.AttachCgroupInetSockRelease
-	case sensorProgDnsAnswered:
+	case sensorProgPacketIn:
 		at = ebpf.AttachCGroupInetIngress
+	case sensorProgPacketOut:
+		at = ebpf.AttachCGroupInetEgress
 	}
 	return link.AttachCgroup(link.CgroupOptions{
 		Path: "/proc/self/fd/" + strconv.Itoa(int(s.cgroup.Fd())), Attach: at, Program: prog,

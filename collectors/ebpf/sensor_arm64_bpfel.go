@@ -44,7 +44,8 @@ const (
 	sensorCauseCAUSE_TABLE   sensorCause = 2
 	sensorCauseCAUSE_BATCH   sensorCause = 3
 	sensorCauseCAUSE_URING   sensorCause = 4
-	sensorCauseCAUSES        sensorCause = 5
+	sensorCauseCAUSE_HEADS   sensorCause = 5
+	sensorCauseCAUSES        sensorCause = 6
 )
 
 type sensorChangeRec struct {
@@ -69,7 +70,7 @@ type sensorDnsRec struct {
 
 type sensorDropCounts struct {
 	_  structs.HostLayout
-	Of [14]uint64
+	Of [20]uint64
 }
 
 type sensorExecRec struct {
@@ -101,6 +102,10 @@ const (
 	sensorFlagsCWD_TRUNCATED  sensorFlags = 2
 	sensorFlagsENV_TRUNCATED  sensorFlags = 4
 	sensorFlagsARGS_TRUNCATED sensorFlags = 8
+	sensorFlagsPASSED         sensorFlags = 65536
+	sensorFlagsSTRANGER       sensorFlags = 131072
+	sensorFlagsOVER_TCP       sensorFlags = 262144
+	sensorFlagsANSWERED       sensorFlags = 524288
 )
 
 type sensorFlow struct {
@@ -111,7 +116,16 @@ type sensorFlow struct {
 	Cookie   uint64
 	Sent     uint64
 	Received uint64
+	Said     uint64
 	A        sensorAddrs
+	OutFirst uint32
+	OutNext  uint32
+	InNext   uint32
+	Wanted   uint16
+	Heads    uint16
+	Looked   uint8
+	Http     uint8
+	Unused   [6]uint8
 }
 
 type sensorForkRec struct {
@@ -121,6 +135,16 @@ type sensorForkRec struct {
 	ParentPid   uint32
 	Uid         uint32
 	Comm        [16]int8
+}
+
+type sensorHeadRec struct {
+	_      structs.HostLayout
+	H      sensorHeader
+	Cookie uint64
+	A      sensorAddrs
+	Offset uint32
+	Len    uint16
+	Unused uint16
 }
 
 type sensorHeader struct {
@@ -150,12 +174,26 @@ const (
 	sensorKindKIND_ACCEPT    sensorKind = 11
 	sensorKindKIND_CLOSE     sensorKind = 12
 	sensorKindKIND_DNS       sensorKind = 13
-	sensorKindKINDS          sensorKind = 14
+	sensorKindKIND_LISTEN    sensorKind = 14
+	sensorKindKIND_SEND      sensorKind = 15
+	sensorKindKIND_UNIX      sensorKind = 16
+	sensorKindKIND_VSOCK     sensorKind = 17
+	sensorKindKIND_SOCKET    sensorKind = 18
+	sensorKindKIND_HEAD      sensorKind = 19
+	sensorKindKINDS          sensorKind = 20
 )
 
 type sensorMark struct {
 	_      structs.HostLayout
 	Exited uint32
+	Unused uint32
+}
+
+type sensorOnce struct {
+	_      structs.HostLayout
+	Start  uint64
+	Object uint64
+	Pid    uint32
 	Unused uint32
 }
 
@@ -206,6 +244,27 @@ type sensorSockRec struct {
 	Unused   uint32
 }
 
+type sensorSocketRec struct {
+	_        structs.HostLayout
+	H        sensorHeader
+	Error    uint32
+	Family   uint16
+	Type     uint16
+	Protocol uint16
+	Unused   [3]uint16
+}
+
+type sensorUnixRec struct {
+	_       structs.HostLayout
+	H       sensorHeader
+	Cookie  uint64
+	Error   uint32
+	PathLen uint16
+	NameLen uint16
+	Listens uint16
+	Unused  [3]uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -215,17 +274,26 @@ const (
 	sensorMapHeadless        = "headless"
 	sensorMapMarks           = "marks"
 	sensorMapPeers           = "peers"
+	sensorMapPorts           = "ports"
 	sensorMapRing            = "ring"
 	sensorMapScratches       = "scratches"
+	sensorMapTold            = "told"
 	sensorProgAccepted       = "accepted"
+	sensorProgBound          = "bound"
 	sensorProgConnected      = "connected"
-	sensorProgDnsAnswered    = "dns_answered"
 	sensorProgExeced         = "execed"
 	sensorProgExited         = "exited"
 	sensorProgForked         = "forked"
+	sensorProgGetfdDone      = "getfd_done"
+	sensorProgListening      = "listening"
 	sensorProgMkdirDone      = "mkdir_done"
 	sensorProgMkdiratDone    = "mkdirat_done"
 	sensorProgOpened         = "opened"
+	sensorProgPacketIn       = "packet_in"
+	sensorProgPacketOut      = "packet_out"
+	sensorProgReceived       = "received"
+	sensorProgRecvmmsgDone   = "recvmmsg_done"
+	sensorProgRecvmsgDone    = "recvmsg_done"
 	sensorProgRenameDone     = "rename_done"
 	sensorProgRenameatDone   = "renameat_done"
 	sensorProgRenamed        = "renamed"
@@ -233,16 +301,18 @@ const (
 	sensorProgSendmmsgDone   = "sendmmsg_done"
 	sensorProgSendmsgDone    = "sendmsg_done"
 	sensorProgSendtoDone     = "sendto_done"
+	sensorProgSent           = "sent"
 	sensorProgSockCreated    = "sock_created"
 	sensorProgSockReleased   = "sock_released"
+	sensorProgSocketMade     = "socket_made"
 	sensorProgTcpState       = "tcp_state"
-	sensorProgUdpReceived    = "udp_received"
-	sensorProgUdpSent        = "udp_sent"
+	sensorProgTotals         = "totals"
 	sensorProgUnlinkDone     = "unlink_done"
 	sensorProgUnlinkatDone   = "unlinkat_done"
 	sensorProgUringSubmitted = "uring_submitted"
 	sensorProgWatched        = "watched"
 	sensorVarPidNs           = "pid_ns"
+	sensorVarSeesPackets     = "sees_packets"
 	sensorVarUdpEnds         = "udp_ends"
 	sensorVarWakeBytes       = "wake_bytes"
 )
@@ -290,14 +360,21 @@ type sensorSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorProgramSpecs struct {
 	Accepted       *ebpf.ProgramSpec `ebpf:"accepted"`
+	Bound          *ebpf.ProgramSpec `ebpf:"bound"`
 	Connected      *ebpf.ProgramSpec `ebpf:"connected"`
-	DnsAnswered    *ebpf.ProgramSpec `ebpf:"dns_answered"`
 	Execed         *ebpf.ProgramSpec `ebpf:"execed"`
 	Exited         *ebpf.ProgramSpec `ebpf:"exited"`
 	Forked         *ebpf.ProgramSpec `ebpf:"forked"`
+	GetfdDone      *ebpf.ProgramSpec `ebpf:"getfd_done"`
+	Listening      *ebpf.ProgramSpec `ebpf:"listening"`
 	MkdirDone      *ebpf.ProgramSpec `ebpf:"mkdir_done"`
 	MkdiratDone    *ebpf.ProgramSpec `ebpf:"mkdirat_done"`
 	Opened         *ebpf.ProgramSpec `ebpf:"opened"`
+	PacketIn       *ebpf.ProgramSpec `ebpf:"packet_in"`
+	PacketOut      *ebpf.ProgramSpec `ebpf:"packet_out"`
+	Received       *ebpf.ProgramSpec `ebpf:"received"`
+	RecvmmsgDone   *ebpf.ProgramSpec `ebpf:"recvmmsg_done"`
+	RecvmsgDone    *ebpf.ProgramSpec `ebpf:"recvmsg_done"`
 	RenameDone     *ebpf.ProgramSpec `ebpf:"rename_done"`
 	RenameatDone   *ebpf.ProgramSpec `ebpf:"renameat_done"`
 	Renamed        *ebpf.ProgramSpec `ebpf:"renamed"`
@@ -305,11 +382,12 @@ type sensorProgramSpecs struct {
 	SendmmsgDone   *ebpf.ProgramSpec `ebpf:"sendmmsg_done"`
 	SendmsgDone    *ebpf.ProgramSpec `ebpf:"sendmsg_done"`
 	SendtoDone     *ebpf.ProgramSpec `ebpf:"sendto_done"`
+	Sent           *ebpf.ProgramSpec `ebpf:"sent"`
 	SockCreated    *ebpf.ProgramSpec `ebpf:"sock_created"`
 	SockReleased   *ebpf.ProgramSpec `ebpf:"sock_released"`
+	SocketMade     *ebpf.ProgramSpec `ebpf:"socket_made"`
 	TcpState       *ebpf.ProgramSpec `ebpf:"tcp_state"`
-	UdpReceived    *ebpf.ProgramSpec `ebpf:"udp_received"`
-	UdpSent        *ebpf.ProgramSpec `ebpf:"udp_sent"`
+	Totals         *ebpf.ProgramSpec `ebpf:"totals"`
 	UnlinkDone     *ebpf.ProgramSpec `ebpf:"unlink_done"`
 	UnlinkatDone   *ebpf.ProgramSpec `ebpf:"unlinkat_done"`
 	UringSubmitted *ebpf.ProgramSpec `ebpf:"uring_submitted"`
@@ -325,17 +403,20 @@ type sensorMapSpecs struct {
 	Headless  *ebpf.MapSpec `ebpf:"headless"`
 	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Peers     *ebpf.MapSpec `ebpf:"peers"`
+	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Ring      *ebpf.MapSpec `ebpf:"ring"`
 	Scratches *ebpf.MapSpec `ebpf:"scratches"`
+	Told      *ebpf.MapSpec `ebpf:"told"`
 }
 
 // sensorVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorVariableSpecs struct {
-	PidNs     *ebpf.VariableSpec `ebpf:"pid_ns"`
-	UdpEnds   *ebpf.VariableSpec `ebpf:"udp_ends"`
-	WakeBytes *ebpf.VariableSpec `ebpf:"wake_bytes"`
+	PidNs       *ebpf.VariableSpec `ebpf:"pid_ns"`
+	SeesPackets *ebpf.VariableSpec `ebpf:"sees_packets"`
+	UdpEnds     *ebpf.VariableSpec `ebpf:"udp_ends"`
+	WakeBytes   *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
 // sensorObjects contains all objects after they have been loaded into the kernel.
@@ -363,8 +444,10 @@ type sensorMaps struct {
 	Headless  *ebpf.Map `ebpf:"headless"`
 	Marks     *ebpf.Map `ebpf:"marks"`
 	Peers     *ebpf.Map `ebpf:"peers"`
+	Ports     *ebpf.Map `ebpf:"ports"`
 	Ring      *ebpf.Map `ebpf:"ring"`
 	Scratches *ebpf.Map `ebpf:"scratches"`
+	Told      *ebpf.Map `ebpf:"told"`
 }
 
 func (m *sensorMaps) Close() error {
@@ -374,8 +457,10 @@ func (m *sensorMaps) Close() error {
 		m.Headless,
 		m.Marks,
 		m.Peers,
+		m.Ports,
 		m.Ring,
 		m.Scratches,
+		m.Told,
 	)
 }
 
@@ -383,9 +468,10 @@ func (m *sensorMaps) Close() error {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorVariables struct {
-	PidNs     *ebpf.Variable `ebpf:"pid_ns"`
-	UdpEnds   *ebpf.Variable `ebpf:"udp_ends"`
-	WakeBytes *ebpf.Variable `ebpf:"wake_bytes"`
+	PidNs       *ebpf.Variable `ebpf:"pid_ns"`
+	SeesPackets *ebpf.Variable `ebpf:"sees_packets"`
+	UdpEnds     *ebpf.Variable `ebpf:"udp_ends"`
+	WakeBytes   *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
 // sensorPrograms contains all programs after they have been loaded into the kernel.
@@ -393,14 +479,21 @@ type sensorVariables struct {
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorPrograms struct {
 	Accepted       *ebpf.Program `ebpf:"accepted"`
+	Bound          *ebpf.Program `ebpf:"bound"`
 	Connected      *ebpf.Program `ebpf:"connected"`
-	DnsAnswered    *ebpf.Program `ebpf:"dns_answered"`
 	Execed         *ebpf.Program `ebpf:"execed"`
 	Exited         *ebpf.Program `ebpf:"exited"`
 	Forked         *ebpf.Program `ebpf:"forked"`
+	GetfdDone      *ebpf.Program `ebpf:"getfd_done"`
+	Listening      *ebpf.Program `ebpf:"listening"`
 	MkdirDone      *ebpf.Program `ebpf:"mkdir_done"`
 	MkdiratDone    *ebpf.Program `ebpf:"mkdirat_done"`
 	Opened         *ebpf.Program `ebpf:"opened"`
+	PacketIn       *ebpf.Program `ebpf:"packet_in"`
+	PacketOut      *ebpf.Program `ebpf:"packet_out"`
+	Received       *ebpf.Program `ebpf:"received"`
+	RecvmmsgDone   *ebpf.Program `ebpf:"recvmmsg_done"`
+	RecvmsgDone    *ebpf.Program `ebpf:"recvmsg_done"`
 	RenameDone     *ebpf.Program `ebpf:"rename_done"`
 	RenameatDone   *ebpf.Program `ebpf:"renameat_done"`
 	Renamed        *ebpf.Program `ebpf:"renamed"`
@@ -408,11 +501,12 @@ type sensorPrograms struct {
 	SendmmsgDone   *ebpf.Program `ebpf:"sendmmsg_done"`
 	SendmsgDone    *ebpf.Program `ebpf:"sendmsg_done"`
 	SendtoDone     *ebpf.Program `ebpf:"sendto_done"`
+	Sent           *ebpf.Program `ebpf:"sent"`
 	SockCreated    *ebpf.Program `ebpf:"sock_created"`
 	SockReleased   *ebpf.Program `ebpf:"sock_released"`
+	SocketMade     *ebpf.Program `ebpf:"socket_made"`
 	TcpState       *ebpf.Program `ebpf:"tcp_state"`
-	UdpReceived    *ebpf.Program `ebpf:"udp_received"`
-	UdpSent        *ebpf.Program `ebpf:"udp_sent"`
+	Totals         *ebpf.Program `ebpf:"totals"`
 	UnlinkDone     *ebpf.Program `ebpf:"unlink_done"`
 	UnlinkatDone   *ebpf.Program `ebpf:"unlinkat_done"`
 	UringSubmitted *ebpf.Program `ebpf:"uring_submitted"`
@@ -422,14 +516,21 @@ type sensorPrograms struct {
 func (p *sensorPrograms) Close() error {
 	return _SensorClose(
 		p.Accepted,
+		p.Bound,
 		p.Connected,
-		p.DnsAnswered,
 		p.Execed,
 		p.Exited,
 		p.Forked,
+		p.GetfdDone,
+		p.Listening,
 		p.MkdirDone,
 		p.MkdiratDone,
 		p.Opened,
+		p.PacketIn,
+		p.PacketOut,
+		p.Received,
+		p.RecvmmsgDone,
+		p.RecvmsgDone,
 		p.RenameDone,
 		p.RenameatDone,
 		p.Renamed,
@@ -437,11 +538,12 @@ func (p *sensorPrograms) Close() error {
 		p.SendmmsgDone,
 		p.SendmsgDone,
 		p.SendtoDone,
+		p.Sent,
 		p.SockCreated,
 		p.SockReleased,
+		p.SocketMade,
 		p.TcpState,
-		p.UdpReceived,
-		p.UdpSent,
+		p.Totals,
 		p.UnlinkDone,
 		p.UnlinkatDone,
 		p.UringSubmitted,

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -37,6 +38,7 @@ func putRecord(dst plog.LogRecord, r *event.Record, now time.Time) {
 	dst.SetSeverityText("INFO")
 	dst.Body().SetStr(clip(summary(r), maxValue))
 	a.str("clawwatch.source", string(r.Source))
+	a.yes("clawwatch.stranger", r.Stranger)
 	putProcess(a, r.Process)
 	putFile(a, r.File)
 	putNetwork(a, r.Network)
@@ -100,7 +102,7 @@ func summary(r *event.Record) string {
 	case r.File != nil:
 		object = r.File.Path
 	case r.Network != nil:
-		object = net.JoinHostPort(host(r.Network), strconv.Itoa(int(r.Network.PeerPort)))
+		object = endpoint(r.Network)
 	case r.DNS != nil:
 		object = r.DNS.Name
 	case r.Env != nil:
@@ -124,6 +126,21 @@ func summary(r *event.Record) string {
 		return string(r.Kind)
 	}
 	return string(r.Kind) + " " + object
+}
+
+// endpoint is the peer, or for what has none the socket.
+func endpoint(n *event.Network) string {
+	switch {
+	case n.PeerPort != 0:
+		return net.JoinHostPort(host(n), strconv.Itoa(int(n.PeerPort)))
+	case n.PeerAddress != "":
+		return n.PeerAddress
+	case n.LocalPort != 0:
+		return net.JoinHostPort(n.LocalAddress, strconv.Itoa(int(n.LocalPort)))
+	case n.LocalAddress != "":
+		return n.LocalAddress
+	}
+	return strings.TrimSpace(n.Family + " " + n.SocketType)
 }
 
 // host is the peer by name where it is known, else by address.

@@ -64,6 +64,7 @@ func putFile(a attributes, f *event.File) {
 	a.str("clawwatch.file.operation", f.Operation)
 	a.yes("clawwatch.file.directory", f.Directory)
 	a.yes("clawwatch.file.path_truncated", f.Truncated)
+	a.yes("clawwatch.file.passed", f.Passed)
 }
 
 // putNetwork names the peer as network.peer.* and, in the terms of who began,
@@ -78,14 +79,28 @@ func putNetwork(a attributes, n *event.Network) {
 	a.num("network.local.port", int64(n.LocalPort))
 	a.str("network.peer.address", n.PeerAddress)
 	a.num("network.peer.port", int64(n.PeerPort))
-	if n.Direction == "inbound" {
+	switch n.Direction {
+	case "inbound":
 		a.str("source.address", host(n))
 		a.num("source.port", int64(n.PeerPort))
-	} else {
+	case "outbound":
 		a.str("destination.address", host(n))
 		a.num("destination.port", int64(n.PeerPort))
 	}
 	a.str("clawwatch.network.host_source", n.HostSource)
+	a.str("clawwatch.network.host_also", n.HostAlso)
+	a.yes("clawwatch.network.ech", n.ECH)
+	a.yes("clawwatch.network.host_truncated", n.HostTruncated)
+	if n.HostSource == "tls_sni" {
+		a.str("tls.client.server_name", n.Host)
+	}
+	a.str("http.request.method", n.Method)
+	a.str("url.path", n.URLPath)
+	a.num("http.response.status_code", int64(n.StatusCode))
+	a.yes("clawwatch.network.passed", n.Passed)
+	a.str("clawwatch.network.family", n.Family)
+	a.str("clawwatch.network.socket_type", n.SocketType)
+	a.num("clawwatch.network.protocol", int64(n.Protocol))
 	if n.BytesSent != nil {
 		a.PutInt("clawwatch.network.bytes_sent", int64(*n.BytesSent))
 	}

@@ -34,10 +34,18 @@ func (f *found) add(id event.ProcID, g event.GatewayFound) {
 	f.gateways[id] = g
 }
 
-func (f *found) remove(id event.ProcID) {
+// remove gives the port that no living gateway has any more; 0: none.
+func (f *found) remove(id event.ProcID) int {
 	f.Lock()
 	defer f.Unlock()
+	port := f.gateways[id].Port
 	delete(f.gateways, id)
+	for _, g := range f.gateways {
+		if g.Port == port {
+			return 0
+		}
+	}
+	return port
 }
 
 func (f *found) list() []event.GatewayFound {
@@ -52,12 +60,37 @@ func (a *Agent) fromKernel(ev event.Event) {
 	if a.flight.take(ev) {
 		return
 	}
+	if ev.Stranger {
+		a.introduce(ev)
+	}
 	a.emit(ev)
 	switch ev.Body.(type) {
 	case event.Candidate:
 		a.gateways.Nudge(ev.Proc)
 	case event.Exit:
-		a.found.remove(ev.Proc)
+		if port := a.found.remove(ev.Proc); port != 0 {
+			a.ports(func(w collectors.PortWatcher) error { return w.UnwatchPort(uint16(port)) })
+		}
+	}
+}
+
+// introduce says who a stranger is, as nobody saw it start.
+func (a *Agent) introduce(ev event.Event) {
+	x, err := procfs.Snapshot(os.DirFS("/proc"), ev.Proc)
+	if err != nil {
+		return // gone: its number is all that is known
+	}
+	a.emit(event.Event{Time: ev.Time, Proc: ev.Proc, Source: event.SourceProcfs, Body: x, Stranger: true})
+}
+
+// ports tells the sensor about a gateway's port, if it can watch one.
+func (a *Agent) ports(do func(collectors.PortWatcher) error) {
+	w, ok := a.watcher.(collectors.PortWatcher)
+	if !ok {
+		return
+	}
+	if err := do(w); err != nil {
+		a.log.Warn("watch a gateway's port", "error", err)
 	}
 }
 
@@ -73,6 +106,9 @@ func (a *Agent) fromGateways(ev event.Event) {
 	ev.Body = g
 	a.emit(ev)
 	a.found.add(ev.Proc, g)
+	if g.Role == event.RoleGateway && g.Port > 0 && g.Port < 1<<16 {
+		a.ports(func(w collectors.PortWatcher) error { return w.WatchPort(uint16(g.Port)) })
+	}
 	a.skills.Follow(g)
 	a.follow(ev.Proc, g)
 }

@@ -46,6 +46,7 @@ type FileOpen struct {
 	Directory bool
 	TID       int32 // thread that opened
 	Truncated bool  // Path lost leading components
+	Passed    bool  // the process did not open it: another one handed it over
 }
 
 // FileRename says that Old became New. Both absolute; the last component is not
@@ -67,24 +68,79 @@ type Transport string
 
 // The transports there are.
 const (
-	TCP Transport = "tcp"
-	UDP Transport = "udp"
+	TCP   Transport = "tcp"
+	UDP   Transport = "udp"
+	Unix  Transport = "unix"  // a service of this host, by a path or an abstract name
+	VSock Transport = "vsock" // the machine that this one runs in, or one that runs in this
 )
 
-// Connect says that a connection to Peer was asked for. Errno is 0 for success or one
-// still under way, else the positive error number.
+// Connect says that a connection to Peer was asked for, or that the first datagram was
+// sent to it. Errno is 0 for success or one still under way, else the positive error number.
 type Connect struct {
 	Transport   Transport
 	Local, Peer netip.AddrPort
+	Name        string // unix: the path, or @ and the abstract name; vsock: number and port
 	Socket      uint64 // the kernel's socket cookie: same number, same socket; 0 unknown
 	Errno       int
+	Passed      bool // the process did not make the socket: inherited, handed over, or older than the watch
 }
 
-// Accept says that a connection from Peer was accepted.
+// Accept says that a connection from Peer was accepted, or that the first datagram came
+// to a socket that has sent none.
 type Accept struct {
 	Transport   Transport
 	Local, Peer netip.AddrPort
 	Socket      uint64
+	Passed      bool // as in Connect
+}
+
+// Listen says that connections can be made to the process, or datagrams sent.
+type Listen struct {
+	Transport Transport
+	Local     netip.AddrPort
+	Name      string // as in Connect
+	Socket    uint64
+}
+
+// Send says what a connection has moved so far. The totals are those since its beginning,
+// as in Close, and not since the last Send.
+type Send struct {
+	Transport      Transport
+	Local, Peer    netip.AddrPort
+	Socket         uint64
+	Inbound        bool
+	Sent, Received uint64
+}
+
+// Socket says that a socket was made, or refused, with which data can leave or be listened
+// in to, and of which no other event would tell: raw, packet, ping, vsock and the like.
+type Socket struct {
+	Family   string // inet, packet, vsock, … or a number
+	Type     string // stream, dgram, raw, seqpacket, … or a number
+	Protocol int    // of the family
+	Errno    int    // 0: it was made
+}
+
+// TLSName says which name a process gave its peer at the beginning of TLS or QUIC. It is
+// the process's own word.
+type TLSName struct {
+	Transport   Transport
+	Local, Peer netip.AddrPort
+	Socket      uint64
+	Name        string // lower case; empty: none was given, or none that could be a name
+	ECH         bool   // a second name was sent encrypted, or something that looks like one
+	Truncated   bool   // the name can be beyond what was looked at
+}
+
+// HTTPExchange says what a process asked for over HTTP without TLS, and how it was
+// answered. The host is the process's own word.
+type HTTPExchange struct {
+	Local, Peer netip.AddrPort
+	Socket      uint64
+	Method      string
+	Host        string // as in TLSName, without the port
+	Path        string // up to the question mark
+	Status      int    // 0: no answer was seen
 }
 
 // Close says that the socket is gone; the totals are those of its whole life, in bytes
@@ -99,7 +155,7 @@ type Close struct {
 
 // DNSAnswer says that a name server told Event.Proc the addresses of a name.
 type DNSAnswer struct {
-	Server    netip.Addr // port 53
+	Server    netip.Addr // port 53, by UDP or TCP
 	Name      string     // that was asked for, lower case, without the last dot
 	Addresses []netip.Addr
 	Socket    uint64
@@ -273,6 +329,11 @@ func (FileDelete) Kind() Kind   { return KindFileDelete }
 func (Connect) Kind() Kind      { return KindConnect }
 func (Accept) Kind() Kind       { return KindAccept }
 func (Close) Kind() Kind        { return KindClose }
+func (Listen) Kind() Kind       { return KindListen }
+func (Send) Kind() Kind         { return KindSend }
+func (Socket) Kind() Kind       { return KindSocket }
+func (TLSName) Kind() Kind      { return KindTLSName }
+func (HTTPExchange) Kind() Kind { return KindHTTP }
 func (GatewayFound) Kind() Kind { return KindGateway }
 func (ToolCall) Kind() Kind     { return KindToolCall }
 func (ToolResult) Kind() Kind   { return KindToolResult }
@@ -293,6 +354,11 @@ func (FileDelete) body()   {}
 func (Connect) body()      {}
 func (Accept) body()       {}
 func (Close) body()        {}
+func (Listen) body()       {}
+func (Send) body()         {}
+func (Socket) body()       {}
+func (TLSName) body()      {}
+func (HTTPExchange) body() {}
 func (GatewayFound) body() {}
 func (ToolCall) body()     {}
 func (ToolResult) body()   {}

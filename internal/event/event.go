@@ -57,6 +57,8 @@ type Event struct {
 	Proc   ProcID
 	Source Source
 	Body   Body
+	// Stranger: the process is in no watched tree.
+	Stranger bool
 }
 
 // A Body is the content of an Event: one of the types in body.go.
@@ -82,6 +84,11 @@ const (
 	KindConnect    Kind = "network.connect"
 	KindAccept     Kind = "network.accept"
 	KindClose      Kind = "network.close"
+	KindListen     Kind = "network.listen"
+	KindSend       Kind = "network.send"
+	KindSocket     Kind = "network.socket"
+	KindTLSName    Kind = "tls.name"
+	KindHTTP       Kind = "http.exchange"
 	KindDNS        Kind = "dns.answer"
 	KindEnvRead    Kind = "env.read"
 

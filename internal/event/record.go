@@ -22,7 +22,8 @@ type Record struct {
 	Sensor      *Sensor      `json:"sensor,omitempty"`
 	Gateway     *Gateway     `json:"gateway,omitempty"`
 	Attribution *Attribution `json:"attribution,omitempty"`
-	Amended     bool         `json:"amended,omitempty"` // given out before with less known, under the same ID
+	Stranger    bool         `json:"stranger,omitempty"` // the process is in no watched tree
+	Amended     bool         `json:"amended,omitempty"`  // given out before with less known, under the same ID
 }
 
 // Process is the process that acted.
@@ -69,20 +70,31 @@ type File struct {
 	Operation string `json:"operation"` // read, write, create, rename, delete
 	Directory bool   `json:"directory,omitempty"`
 	Truncated bool   `json:"path_truncated,omitempty"`
+	Passed    bool   `json:"passed,omitempty"` // another process handed it over
 }
 
-// Network is one connection.
+// Network is one connection, or a socket.
 type Network struct {
-	Transport     Transport `json:"transport"`
-	Direction     string    `json:"direction"` // outbound, inbound
+	Transport     Transport `json:"transport,omitempty"` // tcp, udp, unix, vsock
+	Direction     string    `json:"direction,omitempty"` // outbound, inbound
 	LocalAddress  string    `json:"local_address,omitempty"`
 	LocalPort     uint16    `json:"local_port,omitempty"`
-	PeerAddress   string    `json:"peer_address"`
-	PeerPort      uint16    `json:"peer_port"`
+	PeerAddress   string    `json:"peer_address,omitempty"` // unix: the path, or @ and an abstract name; vsock: number and port
+	PeerPort      uint16    `json:"peer_port,omitempty"`
 	Host          string    `json:"host,omitempty"`
-	HostSource    string    `json:"host_source,omitempty"`
+	HostSource    string    `json:"host_source,omitempty"`    // dns: a name server of the host gave the address; tls_sni, http_host: the process's own word
+	HostAlso      string    `json:"host_also,omitempty"`      // another name of the same connection, where they differ
+	ECH           bool      `json:"ech,omitempty"`            // tls.name: a second name may be there, encrypted
+	HostTruncated bool      `json:"host_truncated,omitempty"` // tls.name: the name can be beyond what was looked at
+	Method        string    `json:"http_method,omitempty"`
+	URLPath       string    `json:"url_path,omitempty"` // without the query; redacted
+	StatusCode    int       `json:"status_code,omitempty"`
 	BytesSent     *uint64   `json:"bytes_sent,omitempty"`
 	BytesReceived *uint64   `json:"bytes_received,omitempty"`
+	Passed        bool      `json:"passed,omitempty"`      // the process did not make the socket
+	Family        string    `json:"family,omitempty"`      // network.socket: inet, packet, …
+	SocketType    string    `json:"socket_type,omitempty"` // network.socket: raw, dgram, …
+	Protocol      int       `json:"protocol,omitempty"`    // network.socket: of the family
 	Errno         int       `json:"errno,omitempty"`
 }
 

@@ -113,6 +113,9 @@ func keyOf(it *item, rec *event.Record, rule string) findingKey {
 	case rec.Network != nil:
 		if addr, err := netip.ParseAddr(rec.Network.PeerAddress); err == nil {
 			key.subject = netip.AddrPortFrom(addr, rec.Network.PeerPort).String()
+		} else {
+			n := rec.Network
+			key.subject = strings.Join([]string{string(n.Transport), n.PeerAddress, n.LocalAddress, n.Family, n.SocketType}, " ")
 		}
 	case rec.LLM != nil:
 		key.subject = rec.LLM.Provider

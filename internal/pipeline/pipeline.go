@@ -62,6 +62,9 @@ type Pipeline struct {
 	findings findings
 	groups   map[findingKey]*findingGroup // by key without a subject
 	names    names
+	claims   claims
+	doors    doors
+	moved    moved
 	writers  writers
 	runs     runs
 	stats    Stats
@@ -105,6 +108,7 @@ func New(cfg Config) *Pipeline {
 		Config: cfg, engine: attribution.New(cfg.Redactor.String), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
 		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{}, groups: map[findingKey]*findingGroup{}, names: names{},
+		claims: claims{}, doors: doors{}, moved: moved{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
 	return p
@@ -140,6 +144,7 @@ func (p *Pipeline) Push(ev event.Event) {
 		return
 	case event.GatewayFound:
 		delete(p.views, b.ID)
+		p.doors.learn(b)
 	case event.Skill:
 		if b.Change == event.Installed || b.Change == event.Updated {
 			p.hold(p.installed(ev, b))
@@ -155,6 +160,7 @@ func (p *Pipeline) Push(ev event.Event) {
 		}
 	}
 	p.writers.note(ev, scope, p.now)
+	p.claims.note(ev.Body, p.now)
 	it := p.newItem(ev, scope)
 	if b, ok := ev.Body.(event.DNSAnswer); ok && p.trusted(it, b) {
 		p.names.learn(it.asker(), b, p.now)
@@ -213,6 +219,8 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.runs.expire(p.now)
 		p.writers.expire(p.now)
 		p.names.expire(p.now)
+		p.claims.expire(p.now)
+		p.moved.expire(p.now)
 	}
 }
 
@@ -267,7 +275,7 @@ func (p *Pipeline) release(e *list.Element, all bool) {
 
 // finish attributes, records and judges a fact.
 func (p *Pipeline) finish(it *item) {
-	a := p.engine.Attribute(it.scope, it.ev)
+	a := p.attribute(it.scope, it.ev)
 	view := p.view(it.scope, a)
 	rec := p.record(it, a, view)
 	if p.own(it, a, view) {
@@ -276,7 +284,7 @@ func (p *Pipeline) finish(it *item) {
 	}
 	p.stats.Records++
 	p.Sink.Record(rec)
-	in := rules.Input{Record: &rec, View: view, Run: p.runs.add(it, a, p.now)}
+	in := rules.Input{Record: &rec, View: view, Run: p.runs.add(it, a, p.moved, p.now)}
 	for _, f := range p.Rules.Eval(in) {
 		it.found = append(it.found, p.alert(it, &rec, f))
 	}

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"net/netip"
 	"strings"
 
 	"github.com/clawwatch/clawwatch/internal/attribution"
@@ -68,26 +67,17 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 	}
 	rec := event.Record{
 		ID: it.id, Time: ev.Time, Kind: ev.Body.Kind(), Source: ev.Source,
-		Process: it.process, Attribution: a,
+		Process: it.process, Attribution: a, Stranger: ev.Stranger,
 	}
 	switch b := ev.Body.(type) {
 	case event.FileOpen:
-		rec.File = &event.File{Path: b.Path, Operation: operation(b), Directory: b.Directory, Truncated: b.Truncated}
+		rec.File = &event.File{Path: b.Path, Operation: operation(b), Directory: b.Directory, Truncated: b.Truncated, Passed: b.Passed}
 	case event.FileRename:
 		rec.File = &event.File{Path: b.New, OldPath: b.Old, Operation: "rename", Truncated: b.Truncated}
 	case event.FileDelete:
 		rec.File = &event.File{Path: b.Path, Operation: "delete", Directory: b.Directory, Truncated: b.Truncated}
-	case event.Connect:
-		rec.Network = network(b.Transport, "outbound", b.Local, b.Peer)
-		rec.Network.Errno = b.Errno
-	case event.Accept:
-		rec.Network = network(b.Transport, "inbound", b.Local, b.Peer)
-	case event.Close:
-		rec.Network = network(b.Transport, "outbound", b.Local, b.Peer)
-		if b.Inbound {
-			rec.Network.Direction = "inbound"
-		}
-		rec.Network.BytesSent, rec.Network.BytesReceived = &b.Sent, &b.Received
+	case event.Connect, event.Accept, event.Close, event.Listen, event.Send, event.Socket, event.TLSName, event.HTTPExchange:
+		rec.Network = p.network(b)
 	case event.DNSAnswer:
 		rec.DNS = &event.DNS{Name: b.Name, Server: b.Server.String(), Trusted: p.trusted(it, b)}
 		for _, addr := range b.Addresses {
@@ -104,7 +94,8 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		p.fromRecords(&rec, ev.Body)
 	}
 	if rec.Network != nil {
-		host(rec.Network, it.names, a, view)
+		_, socket := connection(ev.Body)
+		host(rec.Network, it.names, p.claims.of(socket, ev.Body), a, view)
 	}
 	return rec
 }
@@ -158,14 +149,6 @@ func operation(b event.FileOpen) string {
 		return "write"
 	}
 	return "read"
-}
-
-func network(t event.Transport, direction string, local, peer netip.AddrPort) *event.Network {
-	n := &event.Network{Transport: t, Direction: direction, PeerAddress: peer.Addr().Unmap().String(), PeerPort: peer.Port()}
-	if local.IsValid() && !local.Addr().IsUnspecified() {
-		n.LocalAddress, n.LocalPort = local.Addr().Unmap().String(), local.Port()
-	}
-	return n
 }
 
 func intersect(a, b []string) []string {

@@ -67,6 +67,8 @@ func operation(r *record) string {
 	switch {
 	case r.File != nil:
 		return text(r.File.Operation)
+	case r.Network != nil && r.Network.Method != "":
+		return text(r.Network.Method)
 	case r.Network != nil:
 		return text(r.Network.Direction)
 	case r.Tool != nil:
@@ -81,6 +83,12 @@ func target(r *record) string {
 	switch {
 	case r.File != nil:
 		return text(r.File.Path)
+	case r.Kind == event.KindListen:
+		return text(endpoint(r.Network.LocalAddress, r.Network.LocalPort))
+	case r.Kind == event.KindSocket:
+		return text(strings.TrimSpace(r.Network.Family + " " + r.Network.SocketType))
+	case r.Kind == event.KindHTTP:
+		return text(r.Network.Host + r.Network.URLPath)
 	case r.Network != nil:
 		return peer(r.Network)
 	case r.Env != nil:
@@ -120,17 +128,21 @@ func files() Table {
 
 func connections() Table {
 	type p = event.Network
-	t := records("clawwatch_connections", "Connections: one row for the beginning (network.connect, network.accept) and one for the end (network.close), which has the bytes.", "network.*", func(r *record) *p { return r.Network },
-		column[p]{Column{"transport", Text, None, "tcp or udp"}, func(n *p) string { return text(string(n.Transport)) }},
+	t := records("clawwatch_connections", "Connections: one row for the beginning (network.connect, network.accept), one every two seconds in which it moves something (network.send, with the bytes so far), and one for the end (network.close, with all of them); listening sockets (network.listen) and unusual ones (network.socket).", "network.*", func(r *record) *p { return r.Network },
+		column[p]{Column{"transport", Text, None, "tcp, udp, unix or vsock"}, func(n *p) string { return text(string(n.Transport)) }},
 		column[p]{Column{"direction", Text, None, "outbound or inbound"}, func(n *p) string { return text(n.Direction) }},
-		column[p]{Column{"peer_address", Text, None, "address of the other end"}, func(n *p) string { return text(n.PeerAddress) }},
+		column[p]{Column{"peer_address", Text, None, "address of the other end; of a Unix socket its path, or @ and its abstract name"}, func(n *p) string { return text(n.PeerAddress) }},
 		column[p]{Column{"peer_port", Integer, None, "port of the other end"}, func(n *p) string { return number(n.PeerPort) }},
 		column[p]{Column{"local_address", Text, None, "address of this end"}, func(n *p) string { return text(n.LocalAddress) }},
 		column[p]{Column{"local_port", Integer, None, "port of this end"}, func(n *p) string { return number(n.LocalPort) }},
 		column[p]{Column{"host", Text, None, "name of the other end"}, func(n *p) string { return text(n.Host) }},
 		column[p]{Column{"host_source", Text, None, "how the name is known"}, func(n *p) string { return text(n.HostSource) }},
-		column[p]{Column{"bytes_sent", BigInt, None, "payload of the whole connection; network.close only"}, func(n *p) string { return optionalBig(n.BytesSent) }},
-		column[p]{Column{"bytes_received", BigInt, None, "payload of the whole connection; network.close only"}, func(n *p) string { return optionalBig(n.BytesReceived) }},
+		column[p]{Column{"host_also", Text, None, "another name of the same connection, where they differ"}, func(n *p) string { return text(n.HostAlso) }},
+		column[p]{Column{"passed", Integer, None, "1: the process did not make the socket"}, func(n *p) string { return boolean(n.Passed) }},
+		column[p]{Column{"family", Text, None, "network.socket: packet, inet, vsock, …"}, func(n *p) string { return text(n.Family) }},
+		column[p]{Column{"socket_type", Text, None, "network.socket: raw, dgram, …"}, func(n *p) string { return text(n.SocketType) }},
+		column[p]{Column{"bytes_sent", BigInt, None, "payload of the connection so far; network.send and network.close only"}, func(n *p) string { return optionalBig(n.BytesSent) }},
+		column[p]{Column{"bytes_received", BigInt, None, "payload of the connection so far; network.send and network.close only"}, func(n *p) string { return optionalBig(n.BytesReceived) }},
 		column[p]{Column{"errno", Integer, None, "why the connection failed at once"}, func(n *p) string { return number(n.Errno) }})
 	t.Examples = []string{
 		"SELECT skill, peer_address, peer_port, sum(bytes_sent) AS sent FROM clawwatch_connections WHERE kind = 'network.close' AND time > strftime('%s', 'now') - 86400 GROUP BY skill, peer_address, peer_port ORDER BY sent DESC;",
@@ -138,12 +150,17 @@ func connections() Table {
 	return t
 }
 
-func peer(n *event.Network) string {
-	address := n.PeerAddress
+func peer(n *event.Network) string { return text(endpoint(n.PeerAddress, n.PeerPort)) }
+
+// endpoint leaves out a port that there is none of: that of a Unix socket.
+func endpoint(address string, port uint16) string {
+	if port == 0 {
+		return address
+	}
 	if strings.Contains(address, ":") {
 		address = "[" + address + "]"
 	}
-	return text(address + ":" + count(int(n.PeerPort)))
+	return address + ":" + count(int(port))
 }
 
 func envReads() Table {

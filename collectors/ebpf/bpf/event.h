@@ -25,6 +25,12 @@ enum kind {
 	KIND_ACCEPT,
 	KIND_CLOSE,
 	KIND_DNS,
+	KIND_LISTEN,
+	KIND_SEND,
+	KIND_UNIX,
+	KIND_VSOCK,
+	KIND_SOCKET,
+	KIND_HEAD,
 	KINDS,
 };
 
@@ -34,6 +40,7 @@ enum cause {
 	CAUSE_TABLE,	/* the table of sockets was full */
 	CAUSE_BATCH,	/* more datagrams in one call than are looked at */
 	CAUSE_URING,	/* done through io_uring, which is not looked into */
+	CAUSE_HEADS,	/* more requests on one connection than are looked at */
 	CAUSES,
 };
 
@@ -42,6 +49,10 @@ enum flags {
 	CWD_TRUNCATED = 2,
 	ENV_TRUNCATED = 4,
 	ARGS_TRUNCATED = 8,
+	PASSED = 1 << 16,   /* the process did not make the descriptor: inherited, or handed to it */
+	STRANGER = 1 << 17, /* the process is in no watched tree */
+	OVER_TCP = 1 << 18, /* KIND_DNS: behind a length */
+	ANSWERED = 1 << 19, /* KIND_HEAD: what came from the peer */
 };
 
 struct header {
@@ -156,6 +167,46 @@ struct dns_rec {
 	u8 data[DNS_BYTES];
 };
 _Static_assert(sizeof(struct dns_rec) == 64 + DNS_BYTES, "dns");
+
+/*
+ * An AF_UNIX address. Behind it: the path of the file, where there is one, and
+ * the address itself, which begins with a zero byte where it is an abstract one.
+ */
+struct unix_rec {
+	struct header h;
+	u64 cookie;
+	u32 error; /* positive error number */
+	u16 path_len;
+	u16 name_len;
+	u16 listens;
+	u16 unused[3];
+};
+_Static_assert(sizeof(struct unix_rec) == 56, "unix");
+
+/* A socket was made, or refused, of a kind that no other record is about. */
+struct socket_rec {
+	struct header h;
+	u32 error; /* positive error number */
+	u16 family;
+	u16 type;
+	u16 protocol;
+	u16 unused[3];
+};
+_Static_assert(sizeof(struct socket_rec) == 48, "socket");
+
+/*
+ * The beginning of what was sent, or the first bytes of an answer. Behind it:
+ * those bytes. Offset counts from the first byte that was looked at.
+ */
+struct head_rec {
+	struct header h; /* of the owner */
+	u64 cookie;
+	struct addrs a;
+	u32 offset;
+	u16 len;
+	u16 unused;
+};
+_Static_assert(sizeof(struct head_rec) == 88, "head");
 
 /* Counts of what was not reported, for each cause and CPU. */
 struct drop_counts {

@@ -49,10 +49,15 @@ enum {
 	BPF_RB_AVAIL_DATA = 0,
 };
 
+struct bpf_sock;
+
 /* The beginning of what a program on packets is given; the kernel rewrites the access. */
 struct __sk_buff {
 	u32 len;
+	u32 unused[41];
+	struct bpf_sock *sk;
 };
+_Static_assert(__builtin_offsetof(struct __sk_buff, sk) == 168, "as in the kernel's bpf.h");
 
 /* What a cgroup/sock program sees of a socket; never relocated. */
 struct bpf_sock {
@@ -200,6 +205,28 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_protocol;
+	u16 sk_type;
+	u8 sk_userlocks : 4;
+};
+
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
+struct unix_address {
+	int len;
+	struct sockaddr_un name[];
+};
+
+struct unix_sock {
+	struct unix_address *addr;
+	struct path path;
+	struct sock *peer;
+};
+
+struct mptcp_sock {
+	struct sock *first;
 };
 
 struct inet_sock {

@@ -74,6 +74,9 @@ struct scratch {
 		struct candidate_rec candidate;
 		struct sock_rec sock;
 		struct dns_rec dns;
+		struct unix_rec un;
+		struct socket_rec socket;
+		struct head_rec head;
 	};
 };
 
@@ -315,6 +318,35 @@ static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
 		return NULL;
 	bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd);
 	return file;
+}
+
+/* What was told lately of a process and an object of the kernel, and when. */
+struct once {
+	u64 start;
+	u64 object;
+	u32 pid;
+	u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct once);
+	__type(value, u64);
+} told SEC(".maps");
+
+#define ONCE_NS 60000000000ull
+
+/* Whether this is to be told now: not where it was a minute ago. */
+static __always_inline bool once(struct task_struct *task, u64 object)
+{
+	struct once key = {.start = start_ticks(task), .object = object, .pid = pid_of(task)};
+	u64 now = bpf_ktime_get_boot_ns(), *last = bpf_map_lookup_elem(&told, &key);
+
+	if (last && now - *last < ONCE_NS)
+		return false;
+	bpf_map_update_elem(&told, &key, &now, BPF_ANY);
+	return true;
 }
 
 #endif

@@ -12,8 +12,11 @@
 #include "record.bpf.h"
 #include "process.bpf.h"
 #include "file.bpf.h"
+#include "unix.bpf.h"
 #include "net.bpf.h"
-#include "dns.bpf.h"
+#include "socket.bpf.h"
+#include "passed.bpf.h"
+#include "packet.bpf.h"
 #include "uring.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
