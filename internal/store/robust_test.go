@@ -301,6 +301,9 @@ func BenchmarkAppend(b *testing.B) {
 		b.StopTimer()
 		for i := range batch {
 			batch[i] = realistic(n)
+			if n%50 != 0 && i > 0 { // the records of a process share it
+				batch[i].Process, batch[i].Attribution = batch[i-1].Process, batch[i-1].Attribution
+			}
 			n++
 		}
 		b.StartTimer()
