@@ -60,6 +60,15 @@ func Identify(proc fs.FS, pid int32) (event.ProcID, error) {
 	return event.ProcID{PID: pid, Start: s.start}, nil
 }
 
+// Parent gives identity and parent of a process, and nothing else of it.
+func Parent(proc fs.FS, pid int32) (Process, error) {
+	s, err := readStat(proc, pid)
+	if err != nil {
+		return Process{}, err
+	}
+	return Process{ID: event.ProcID{PID: pid, Start: s.start}, ParentPID: s.parent, Comm: s.comm}, nil
+}
+
 // Comm gives a process's name, of at most 15 bytes: the cheapest question.
 func Comm(proc fs.FS, pid int32) (string, error) {
 	b, _, err := readFile(proc, pid, "comm", maxSmall)
@@ -156,8 +165,8 @@ func gone(err error) error {
 	return err
 }
 
-// exec is the process as an event: no exec that was seen, but its outcome.
-func (p Process) exec(parent event.ProcID) event.Exec {
+// Exec is the process as an event: no exec that was seen, but its outcome.
+func (p Process) Exec(parent event.ProcID) event.Exec {
 	return event.Exec{
 		Path: p.Path, Args: slices.Clone(p.Args), ArgsTruncated: p.ArgsTruncated, Cwd: p.Cwd,
 		EnvNames: p.EnvNames, EnvTruncated: p.EnvTruncated,

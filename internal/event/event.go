@@ -41,8 +41,12 @@ type Source string
 
 // The sources there are.
 const (
-	SourceEBPF     Source = "ebpf"
-	SourceProcfs   Source = "procfs"
+	SourceEBPF       Source = "ebpf"
+	SourceProcfs     Source = "procfs"
+	SourceProcEvents Source = "procevents"
+	SourceFanotify   Source = "fanotify"
+	SourceSockDiag   Source = "sockdiag"
+	SourceInotify    Source = "inotify"
 	SourceOpenClaw Source = "openclaw"
 	SourceSkills   Source = "skills"
 	SourceAgent    Source = "agent"
@@ -57,6 +61,10 @@ type Event struct {
 	Proc   ProcID
 	Source Source
 	Body   Body
+	// Stranger: Proc is in no watched tree. What it acted upon belongs to
+	// Gateway, where that is known.
+	Stranger bool
+	Gateway  string
 }
 
 // A Body is the content of an Event: one of the types in body.go.
