@@ -221,7 +221,7 @@ func TestADescendantOfTheWatchedIsNoStranger(t *testing.T) {
 
 func TestTheSameIsSaidOnceAMinute(t *testing.T) {
 	r := start(t)
-	r.shell("for i in {1..500}; do read x < openclaw.json; done; sleep 3; for i in {1..50}; do read x < openclaw.json; done; echo >> workspace/SOUL.md")
+	r.shell("for i in {1..500}; do read x < openclaw.json; done; sleep 3; for i in {1..50}; do read x < openclaw.json; done; echo >> workspace/SOUL.md; sleep 0.3")
 	r.until("write workspace/SOUL.md")
 	n := 0
 	for _, said := range r.log() {
