@@ -37,6 +37,7 @@ func putRecord(dst plog.LogRecord, r *event.Record, now time.Time) {
 	dst.SetSeverityText("INFO")
 	dst.Body().SetStr(clip(summary(r), maxValue))
 	a.str("clawwatch.source", string(r.Source))
+	a.yes("clawwatch.stranger", r.Stranger)
 	putProcess(a, r.Process)
 	putFile(a, r.File)
 	putNetwork(a, r.Network)

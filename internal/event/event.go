@@ -47,9 +47,9 @@ const (
 	SourceFanotify   Source = "fanotify"
 	SourceSockDiag   Source = "sockdiag"
 	SourceInotify    Source = "inotify"
-	SourceOpenClaw Source = "openclaw"
-	SourceSkills   Source = "skills"
-	SourceAgent    Source = "agent"
+	SourceOpenClaw   Source = "openclaw"
+	SourceSkills     Source = "skills"
+	SourceAgent      Source = "agent"
 )
 
 // An Event is one fact that a collector observed.

@@ -10,6 +10,7 @@ type Record struct {
 	Time        time.Time    `json:"time"`
 	Kind        Kind         `json:"kind"`
 	Source      Source       `json:"source"`
+	Stranger    bool         `json:"stranger,omitempty"` // the process is in no watched tree
 	Process     *Process     `json:"process,omitempty"`
 	File        *File        `json:"file,omitempty"`
 	Network     *Network     `json:"network,omitempty"`
@@ -69,6 +70,7 @@ type File struct {
 	Operation string `json:"operation"` // read, write, create, rename, delete
 	Directory bool   `json:"directory,omitempty"`
 	Truncated bool   `json:"path_truncated,omitempty"`
+	Owner     *User  `json:"owner,omitempty"` // a stranger's: whose OpenClaw the file belongs to
 }
 
 // Network is one connection.

@@ -63,6 +63,7 @@ type Pipeline struct {
 	groups   map[findingKey]*findingGroup // by key without a subject
 	names    names
 	writers  writers
+	unsigned []unsigned // skills that changed, while it is not known who did it
 	runs     runs
 	stats    Stats
 }
@@ -133,6 +134,10 @@ func (p *Pipeline) Push(ev event.Event) {
 	if x, ok := ev.Body.(event.Exec); ok && x.Snapshot && p.known(ev.Proc) {
 		return
 	}
+	if ev.Stranger {
+		p.stranger(ev)
+		return
+	}
 	p.track(ev)
 	scope := p.engine.Observe(ev)
 	switch b := ev.Body.(type) {
@@ -142,7 +147,7 @@ func (p *Pipeline) Push(ev event.Event) {
 		delete(p.views, b.ID)
 	case event.Skill:
 		if b.Change == event.Installed || b.Change == event.Updated {
-			p.hold(p.installed(ev, b))
+			p.installed(ev, b)
 			return
 		}
 	case event.ToolCall:
@@ -154,7 +159,7 @@ func (p *Pipeline) Push(ev event.Event) {
 			return
 		}
 	}
-	p.writers.note(ev, scope, p.now)
+	p.writers.note(ev, scope, p.rootsOf(ev, scope), p.now)
 	it := p.newItem(ev, scope)
 	if b, ok := ev.Body.(event.DNSAnswer); ok && p.trusted(it, b) {
 		p.names.learn(it.asker(), b, p.now)
@@ -198,6 +203,7 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.now = now
 	}
 	p.engine.Tick(p.now)
+	p.sign(false)
 	for e := p.order.Front(); e != nil; {
 		next := e.Next()
 		p.release(e, false)
@@ -218,6 +224,7 @@ func (p *Pipeline) Tick(now time.Time) {
 
 // Flush lets go everything that is held, with what is known.
 func (p *Pipeline) Flush() {
+	p.sign(true)
 	for e := p.order.Front(); e != nil; e = p.order.Front() {
 		p.release(e, true)
 	}
@@ -267,7 +274,7 @@ func (p *Pipeline) release(e *list.Element, all bool) {
 
 // finish attributes, records and judges a fact.
 func (p *Pipeline) finish(it *item) {
-	a := p.engine.Attribute(it.scope, it.ev)
+	a := p.attribute(it)
 	view := p.view(it.scope, a)
 	rec := p.record(it, a, view)
 	if p.own(it, a, view) {
@@ -289,7 +296,7 @@ func (p *Pipeline) finish(it *item) {
 // known whose it is, or when that seemed surer than it is.
 func (p *Pipeline) amend(root event.ProcID) {
 	for _, it := range p.given.items[root] {
-		a := p.engine.Attribute(it.scope, it.ev)
+		a := p.attribute(it)
 		rec := p.record(it, a, p.view(it.scope, a))
 		rec.Amended = true
 		p.stats.Records++
@@ -334,7 +341,7 @@ func (p *Pipeline) view(s *attribution.Scope, a *event.Attribution) *policy.View
 	if found := s.Gateway(); found != nil {
 		g = *found
 	} else if a != nil {
-		g.ID = a.Gateway
+		g = p.engine.Gateway(a.Gateway)
 	}
 	v := p.views[g.ID]
 	if v == nil {

@@ -67,7 +67,7 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		it.process = &shown
 	}
 	rec := event.Record{
-		ID: it.id, Time: ev.Time, Kind: ev.Body.Kind(), Source: ev.Source,
+		ID: it.id, Time: ev.Time, Kind: ev.Body.Kind(), Source: ev.Source, Stranger: ev.Stranger,
 		Process: it.process, Attribution: a,
 	}
 	switch b := ev.Body.(type) {
@@ -102,6 +102,9 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		rec.Skill = p.skillChange(b)
 	default:
 		p.fromRecords(&rec, ev.Body)
+	}
+	if ev.Stranger && rec.File != nil && ev.Gateway != "" {
+		rec.File.Owner = p.user(p.engine.Gateway(ev.Gateway).UID)
 	}
 	if rec.Network != nil {
 		host(rec.Network, it.names, a, view)
