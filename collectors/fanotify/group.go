@@ -17,6 +17,9 @@ type Group struct {
 	fd   int // of file; its own way of giving it would make it wait
 	buf  []byte
 	old  bool // the kernel does not report renames in one piece
+
+	empty time.Time // when the queue was last known to be empty
+	since time.Time // see Since
 }
 
 // OpenGroup makes one without marks.
@@ -27,7 +30,7 @@ func OpenGroup() (*Group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open fanotify group: %w", err)
 	}
-	return &Group{file: os.NewFile(uintptr(fd), "fanotify"), fd: fd, buf: make([]byte, 64<<10)}, nil
+	return &Group{file: os.NewFile(uintptr(fd), "fanotify"), fd: fd, buf: make([]byte, 64<<10), empty: time.Now()}, nil
 }
 
 // Close ends all marks.
@@ -36,18 +39,36 @@ func (g *Group) Close() error { return g.file.Close() }
 // Wake ends a Read that waits, now and in future, at this time.
 func (g *Group) Wake(at time.Time) { _ = g.file.SetReadDeadline(at) } // fails on a closed file only, which does not wait either
 
-// Read waits for what was done, and calls each for all that one reading gives;
-// more reports whether there may be more. os.ErrDeadlineExceeded: the time of
-// Wake came.
-func (g *Group) Read(each func(Act)) (more bool, err error) {
+// Read waits for what was done, and calls each for all that one reading gives.
+// os.ErrDeadlineExceeded: the time of Wake came, and there was nothing.
+func (g *Group) Read(each func(Act)) error {
 	n, err := g.file.Read(g.buf)
+	now := time.Now()
+	g.since = g.empty
 	if err != nil {
-		return false, fmt.Errorf("read fanotify: %w", err)
+		g.empty = now
+		return fmt.Errorf("read fanotify: %w", err)
+	}
+	if n < len(g.buf)/2 {
+		g.empty = now // but for what comes meanwhile
 	}
 	if err := parse(g.buf[:n], each); err != nil {
-		return false, fmt.Errorf("read fanotify: %w", err)
+		return fmt.Errorf("read fanotify: %w", err)
 	}
-	return n > len(g.buf)/2, nil
+	return nil
+}
+
+// waking is how long a reader that waits takes at most to be woken.
+const waking = time.Second
+
+// Since gives the earliest time at which what the last Read gives can have been
+// done: after the queue had been empty, and not long before now if the reader
+// had waited.
+func (g *Group) Since() time.Time {
+	if late := time.Now().Add(-waking); late.After(g.since) && g.empty.After(g.since) {
+		return late
+	}
+	return g.since
 }
 
 // changes are what is done to names, as far as this kernel tells.

@@ -52,7 +52,7 @@ func read(t *testing.T, g *Group) []Act {
 	var acts []Act
 	g.Wake(time.Now().Add(10 * time.Second))
 	for {
-		_, err := g.Read(func(a Act) {
+		err := g.Read(func(a Act) {
 			if a.Pidfd >= 0 {
 				unix.Close(a.Pidfd)
 			}

@@ -128,3 +128,10 @@ func handleOf(fs unix.Fsid, h unix.FileHandle) Handle {
 	b = binary.NativeEndian.AppendUint32(b, uint32(h.Type()))
 	return Handle(append(b, h.Bytes()...))
 }
+
+// file is the part that names a file in its file system.
+func (h Handle) file() unix.FileHandle {
+	b := []byte(h)
+	kind := int32(binary.NativeEndian.Uint32(b[fsid+4:]))
+	return unix.NewFileHandle(kind, b[fsid+8:])
+}

@@ -69,6 +69,15 @@ func Parent(proc fs.FS, pid int32) (Process, error) {
 	return Process{ID: event.ProcID{PID: pid, Start: s.start}, ParentPID: s.parent, Comm: s.comm}, nil
 }
 
+// UID gives the real user of a process; of one that is gone, nobody's.
+func UID(proc fs.FS, pid int32) uint32 {
+	b, _, err := readFile(proc, pid, "status", maxSmall)
+	if err != nil {
+		return ^uint32(0)
+	}
+	return parseUID(string(b))
+}
+
 // Comm gives a process's name, of at most 15 bytes: the cheapest question.
 func Comm(proc fs.FS, pid int32) (string, error) {
 	b, _, err := readFile(proc, pid, "comm", maxSmall)
@@ -98,18 +107,17 @@ func Read(proc fs.FS, pid int32) (Process, error) {
 		return Process{}, err
 	}
 	p := Process{ID: event.ProcID{PID: pid, Start: s.start}, ParentPID: s.parent, Comm: s.comm}
-	if b, _, err := readFile(proc, pid, "status", maxSmall); err == nil {
-		p.UID = parseUID(string(b))
-	}
+	// In the order of what is missed most of a process that is about to end.
 	if b, cut, err := readFile(proc, pid, "cmdline", maxArgs); err == nil {
 		p.Args, p.ArgsTruncated = parseArgs(b), cut
 	}
+	p.Path = readLink(proc, pid, "exe")
+	p.Cwd = readLink(proc, pid, "cwd")
 	if b, cut, err := readFile(proc, pid, "environ", maxEnviron); err == nil {
 		p.EnvNames, p.Shell = parseEnv(b)
 		p.EnvTruncated = cut
 	}
-	p.Path = readLink(proc, pid, "exe")
-	p.Cwd = readLink(proc, pid, "cwd")
+	p.UID = UID(proc, pid)
 	again, err := readStat(proc, pid)
 	if err != nil {
 		return Process{}, err

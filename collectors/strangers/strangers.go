@@ -57,22 +57,12 @@ const (
 	rescan = time.Minute     // between looks for directories that were missed
 )
 
-// A Lineage knows which processes are in a watched tree.
-type Lineage interface {
-	// Living gives the watched process that has this PID now.
-	Living(pid int32) (event.ProcID, bool)
-	// Has reports whether this very process is, or lately was, watched.
-	Has(event.ProcID) bool
-	// Since gives the watched process that had this PID at that moment, or later.
-	Since(pid int32, moment time.Time) (event.ProcID, bool)
-}
-
 // Collector watches OpenClaw's directories. Follow may be called from any
 // goroutine.
 type Collector struct {
 	proc    fs.FS
 	ours    string // the agent's own program
-	lineage Lineage
+	lineage collectors.Lineage
 	group   *fanotify.Group
 
 	mu    sync.Mutex
@@ -81,22 +71,20 @@ type Collector struct {
 	// Of Run alone.
 	places  places
 	touches touches
-	empty   time.Time // when the queue was last known to be empty
-	idle    bool      // it was empty when the last reading began
 	rescan  time.Time
 	next    time.Time // of the next tick
 }
 
 // Open takes the privilege that it needs. The error wraps
 // collectors.ErrUnsupported.
-func Open(cfg collectors.Config, lineage Lineage) (*Collector, error) {
+func Open(cfg collectors.Config) (*Collector, error) {
 	group, err := fanotify.OpenGroup()
 	if err != nil {
 		return nil, collectors.Unsupported(err)
 	}
 	ours, _ := os.Executable() // not known: then the agent's verbs are strangers, too
 	return &Collector{
-		proc: cfg.Proc, ours: ours, lineage: lineage, group: group, idle: true,
+		proc: cfg.Proc, ours: ours, lineage: cfg.Lineage, group: group,
 		places: places{group: group, dirs: map[fanotify.Handle]*dir{}, byPath: map[string]*dir{}, roots: map[string]root{}, said: map[string]bool{}},
 	}, nil
 }
@@ -134,21 +122,16 @@ func (c *Collector) Close() error { return c.group.Close() }
 // Run reports until ctx is done.
 func (c *Collector) Run(ctx context.Context, emit func(event.Event)) error {
 	defer context.AfterFunc(ctx, func() { c.group.Wake(time.Now()) })()
-	c.empty, c.rescan = time.Now(), time.Now().Add(rescan)
+	c.rescan = time.Now().Add(rescan)
 	c.tick(time.Now(), emit)
 	for {
-		more, err := c.group.Read(func(a fanotify.Act) { c.take(a, time.Now(), emit) })
+		err := c.group.Read(func(a fanotify.Act) { c.take(a, time.Now(), emit) })
 		now := time.Now()
 		switch {
-		case err == nil:
-			c.idle = !more
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			c.idle, c.next = true, now // or somebody wants to be heard
-		default:
+			c.next = now // or somebody wants to be heard
+		case err != nil:
 			return err
-		}
-		if c.idle {
-			c.empty = now
 		}
 		if ctx.Err() != nil {
 			c.report(now.Add(hold), emit) // what is known is said
@@ -188,15 +171,6 @@ func (c *Collector) wakeFor(now time.Time) {
 	}
 }
 
-// moment is the earliest time at which what is being read can have been done: a
-// reader that waited is woken at once.
-func (c *Collector) moment(now time.Time) time.Time {
-	if late := now.Add(-time.Second); c.idle && late.After(c.empty) {
-		return late
-	}
-	return c.empty
-}
-
 // take looks at one act. Whose it is is found out at once, because the process
 // may be gone in a moment; whether that is a stranger, when it is reported.
 func (c *Collector) take(a fanotify.Act, now time.Time, emit func(event.Event)) {
@@ -204,8 +178,8 @@ func (c *Collector) take(a fanotify.Act, now time.Time, emit func(event.Event)) 
 		defer unix.Close(a.Pidfd)
 	}
 	if a.Mask&unix.FAN_Q_OVERFLOW != 0 {
-		emit(event.Event{Time: now, Source: event.SourceFanotify, Body: event.Lost{
-			Of: event.KindFileOpen, Count: 1, Cause: "queue of what is done to OpenClaw's files full; how much is not known",
+		emit(event.Event{Time: now, Source: event.SourceFanotify, Body: event.Gap{
+			Kinds: Kinds(), Cause: "queue of what is done to OpenClaw's files full",
 		}})
 		return
 	}
@@ -223,7 +197,7 @@ func (c *Collector) take(a fanotify.Act, now time.Time, emit func(event.Event)) 
 	if a.PID == int32(os.Getpid()) || !d.matters(filepath.Base(path)) && (from == "" || !d.matters(filepath.Base(from))) {
 		return
 	}
-	moment := c.moment(now)
+	moment := c.group.Since()
 	mine := false
 	if a.Pidfd >= 0 {
 		_, mine = c.lineage.Living(a.PID) // both live, so they are the same

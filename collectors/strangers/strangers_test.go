@@ -46,7 +46,7 @@ func start(t *testing.T) *rig {
 		}
 	}
 	var err error
-	if r.Collector, err = Open(collectors.Config{Proc: os.DirFS("/proc"), ProcPath: "/proc"}, &r.tree); err != nil {
+	if r.Collector, err = Open(collectors.Config{Proc: os.DirFS("/proc"), ProcPath: "/proc", Lineage: &r.tree}); err != nil {
 		t.Fatal(err)
 	}
 	r.Follow(event.GatewayFound{
@@ -264,15 +264,5 @@ func TestAFloodIsBoundedAndCounted(t *testing.T) {
 	}
 	if reads != maxOfOne {
 		t.Errorf("%d reads are told", reads)
-	}
-}
-
-func TestFlagsOfAnOpenFile(t *testing.T) {
-	for info, want := range map[string]bool{
-		"pos:\t0\nflags:\t0100000\n": false, "pos:\t0\nflags:\t0100001\n": true, "flags:\t02": true, "flags:\tx": false, "": false,
-	} {
-		if writes(info) != want {
-			t.Errorf("%q: %v", info, !want)
-		}
 	}
 }

@@ -7,12 +7,12 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/clawwatch/clawwatch/collectors"
 	"github.com/clawwatch/clawwatch/collectors/fanotify"
 	"github.com/clawwatch/clawwatch/collectors/procfs"
 	"github.com/clawwatch/clawwatch/internal/event"
@@ -23,7 +23,6 @@ const (
 	maxTouches   = 8192 // files of all processes
 	maxOfOne     = 256  // files that one process only read
 	maxAncestors = 32
-	maxOpen      = 256 // descriptors looked at
 )
 
 // An actor is a process that touched something.
@@ -110,7 +109,7 @@ func (who *actor) look(proc fs.FS, pidfd int) {
 }
 
 // mine reports whether the process belongs to OpenClaw after all.
-func (who *actor) mine(l Lineage) bool {
+func (who *actor) mine(l collectors.Lineage) bool {
 	if who.id.Start == 0 {
 		_, ok := l.Since(who.pid, who.moment)
 		return ok
@@ -229,7 +228,7 @@ func (t *touch) bodies(proc fs.FS, now time.Time) []event.Body {
 	add(unix.FAN_MOVED_TO, event.FileOpen{Path: t.path, Write: true, Create: true, Directory: directory})
 	if !directory {
 		if t.mask&(unix.FAN_OPEN|unix.FAN_CLOSE) == unix.FAN_OPEN {
-			t.mask |= openMode(proc, t.who.id, t.path)
+			t.mask |= fanotify.OpenMode(proc, t.who.id, t.path)
 		}
 		if t.told&unix.FAN_CREATE == 0 {
 			add(unix.FAN_CLOSE_WRITE, event.FileOpen{Path: t.path, Write: true})
@@ -239,40 +238,6 @@ func (t *touch) bodies(proc fs.FS, now time.Time) []event.Body {
 	add(unix.FAN_DELETE, event.FileDelete{Path: t.path, Directory: directory})
 	add(unix.FAN_MOVED_FROM, event.FileDelete{Path: t.path, Directory: directory})
 	return out
-}
-
-// openMode tells how a process holds a file that it has not closed: as closing
-// it would. Where that cannot be told, it is for reading, the lesser claim.
-func openMode(proc fs.FS, id event.ProcID, path string) uint64 {
-	dir := strconv.Itoa(int(id.PID)) + "/fd"
-	fds, _ := fs.ReadDir(proc, dir)
-	mode := uint64(0)
-	for _, fd := range fds[:min(len(fds), maxOpen)] {
-		if target, err := fs.ReadLink(proc, dir+"/"+fd.Name()); err != nil || target != path {
-			continue
-		}
-		b, _ := fs.ReadFile(proc, strconv.Itoa(int(id.PID))+"/fdinfo/"+fd.Name())
-		if writes(string(b)) {
-			mode |= unix.FAN_CLOSE_WRITE
-		} else {
-			mode |= unix.FAN_CLOSE_NOWRITE
-		}
-	}
-	if now, err := procfs.Identify(proc, id.PID); err != nil || now != id || mode == 0 {
-		return unix.FAN_CLOSE_NOWRITE
-	}
-	return mode
-}
-
-// writes reads the flags out of /proc/PID/fdinfo/N.
-func writes(info string) bool {
-	for line := range strings.Lines(info) {
-		if rest, ok := strings.CutPrefix(line, "flags:"); ok {
-			flags, err := strconv.ParseUint(strings.TrimSpace(rest), 8, 64)
-			return err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY
-		}
-	}
-	return false
 }
 
 // forget drops actors of whom nothing is remembered.

@@ -140,6 +140,8 @@ func (p *Pipeline) fromRecords(rec *event.Record, body event.Body) {
 		}
 	case event.Lost:
 		rec.Sensor = &event.Sensor{Of: b.Of, Lost: b.Count, Reason: b.Cause}
+	case event.Gap:
+		rec.Sensor = &event.Sensor{Kinds: b.Kinds, Reason: b.Cause}
 	case event.Coverage:
 		rec.Sensor = &event.Sensor{Probe: b.Probe, Kinds: b.Kinds, Fidelity: b.Fidelity, Reason: b.Reason}
 	}
