@@ -14,16 +14,15 @@ import (
 // Env is what a condition sees: values only. What is not known is "", 0, false
 // or an empty list.
 type Env struct {
-	Kind   string `expr:"kind"`   // network.connect, file.open, …
-	Acting bool   `expr:"acting"` // done for a tool call or a skill, not by OpenClaw for itself
-	// Stranger: done by a process in no watched tree
-	Stranger bool    `expr:"stranger"`
-	Process  Process `expr:"process"` // who did it
-	File     File    `expr:"file"`    // file.*; env.read of a file
-	Network  Network `expr:"network"` // network.*
-	Env      EnvRead `expr:"env"`     // env.read
-	Skill    Skill   `expr:"skill"`   // for whom it was done
-	Change   Change  `expr:"change"`  // skill.*: the skill that came, changed or went
+	Kind     string  `expr:"kind"`     // network.connect, file.open, …
+	Acting   bool    `expr:"acting"`   // done for a tool call or a skill, not by OpenClaw for itself
+	Process  Process `expr:"process"`  // who did it
+	Stranger bool    `expr:"stranger"` // done from outside of every OpenClaw tree
+	File     File    `expr:"file"`     // file.*; env.read of a file
+	Network  Network `expr:"network"`  // network.*
+	Env      EnvRead `expr:"env"`      // env.read
+	Skill    Skill   `expr:"skill"`    // for whom it was done
+	Change   Change  `expr:"change"`   // skill.*: the skill that came, changed or went
 	Session  Session `expr:"session"`
 	Tool     Tool    `expr:"tool"`
 	LLM      LLM     `expr:"llm"`    // llm.call
@@ -52,7 +51,8 @@ type File struct {
 	Name      string `expr:"name"`     // last component of the path
 	Operation string `expr:"operation"`
 	Directory bool   `expr:"directory"`
-	Tier      string `expr:"tier"` // public, internal, restricted, outside; of a rename: the worse of the two names
+	Owner     string `expr:"owner"` // of what a stranger touched: the user whose OpenClaw it is
+	Tier      string `expr:"tier"`  // public, internal, restricted, outside; of a rename: the worse of the two names
 }
 
 // Network is one connection.
@@ -205,11 +205,7 @@ func (e *Env) process(p *event.Process, commandLine bool) {
 	if p.Executable != nil {
 		e.Process.Executable, e.Process.Name = p.Executable.Path, base(p.Executable.Path)
 	}
-	if p.User != nil {
-		if e.Process.User = p.User.Name; e.Process.User == "" {
-			e.Process.User = strconv.FormatUint(uint64(p.User.ID), 10)
-		}
-	}
+	e.Process.User = userName(p.User)
 	e.Process.Args = append(e.Process.Args, p.CommandArgs[:min(len(p.CommandArgs), maxArgs)]...)
 	if commandLine {
 		line := strings.Join(p.CommandArgs, " ")
@@ -218,6 +214,17 @@ func (e *Env) process(p *event.Process, commandLine bool) {
 	for _, a := range p.Ancestors {
 		e.Process.Ancestors = append(e.Process.Ancestors, base(a.Executable))
 	}
+}
+
+// userName gives a user's name, or the number where there is none.
+func userName(u *event.User) string {
+	switch {
+	case u == nil:
+		return ""
+	case u.Name == "":
+		return strconv.FormatUint(uint64(u.ID), 10)
+	}
+	return u.Name
 }
 
 func (e *Env) attribution(in Input) {
@@ -278,7 +285,7 @@ func acting(r *event.Record) bool {
 
 func (e *Env) file(r *event.Record, v *policy.View) {
 	f := r.File
-	e.File = File{Path: f.Path, OldPath: f.OldPath, Name: base(f.Path), Operation: f.Operation, Directory: f.Directory}
+	e.File = File{Path: f.Path, OldPath: f.OldPath, Name: base(f.Path), Operation: f.Operation, Directory: f.Directory, Owner: userName(f.Owner)}
 	write := f.Operation != "read"
 	tier := worstTier(r, v, f.Path, write)
 	if f.OldPath != "" {

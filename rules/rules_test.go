@@ -55,6 +55,7 @@ func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.
 	want := []string{
 		"agent-socket-access medium", "configuration-rejected high", "container-runtime-access high",
 		"environment-access medium", "file-outside-approved-directories medium", "gateway-accessed-from-outside low", "llm-auth-failure high",
+		"openclaw-files-touched-from-outside medium", "openclaw-secrets-read-by-its-user low", "openclaw-secrets-read-from-outside high",
 		"raw-socket medium", "restricted-data-access high",
 		"skill-installation medium", "unapproved-endpoint high", "unusual-data-volume high",
 	}

@@ -254,6 +254,18 @@ func (s *sensor) Unwatch(id event.ProcID) error {
 	return nil
 }
 
+// Marked reports whether the process that has this PID now is watched, by the
+// kernel's own word.
+func (s *sensor) Marked(pid int32) bool {
+	fd, err := unix.PidfdOpen(int(pid), 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var mark sensorMark
+	return s.maps[sensorMapMarks].Lookup(uint32(fd), &mark) == nil
+}
+
 // withPidfd calls do with a descriptor of the process, if it is the one that
 // started at that time. fs.ErrNotExist: it is gone.
 func (s *sensor) withPidfd(id event.ProcID, do func(uint32) error) error {

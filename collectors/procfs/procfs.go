@@ -60,6 +60,24 @@ func Identify(proc fs.FS, pid int32) (event.ProcID, error) {
 	return event.ProcID{PID: pid, Start: s.start}, nil
 }
 
+// Parent gives identity and parent of a process, and nothing else of it.
+func Parent(proc fs.FS, pid int32) (Process, error) {
+	s, err := readStat(proc, pid)
+	if err != nil {
+		return Process{}, err
+	}
+	return Process{ID: event.ProcID{PID: pid, Start: s.start}, ParentPID: s.parent, Comm: s.comm}, nil
+}
+
+// UID gives the real user of a process; of one that is gone, nobody's.
+func UID(proc fs.FS, pid int32) uint32 {
+	b, _, err := readFile(proc, pid, "status", maxSmall)
+	if err != nil {
+		return ^uint32(0)
+	}
+	return parseUID(string(b))
+}
+
 // Comm gives a process's name, of at most 15 bytes: the cheapest question.
 func Comm(proc fs.FS, pid int32) (string, error) {
 	b, _, err := readFile(proc, pid, "comm", maxSmall)
@@ -89,18 +107,17 @@ func Read(proc fs.FS, pid int32) (Process, error) {
 		return Process{}, err
 	}
 	p := Process{ID: event.ProcID{PID: pid, Start: s.start}, ParentPID: s.parent, Comm: s.comm}
-	if b, _, err := readFile(proc, pid, "status", maxSmall); err == nil {
-		p.UID = parseUID(string(b))
-	}
+	// In the order of what is missed most of a process that is about to end.
 	if b, cut, err := readFile(proc, pid, "cmdline", maxArgs); err == nil {
 		p.Args, p.ArgsTruncated = parseArgs(b), cut
 	}
+	p.Path = readLink(proc, pid, "exe")
+	p.Cwd = readLink(proc, pid, "cwd")
 	if b, cut, err := readFile(proc, pid, "environ", maxEnviron); err == nil {
 		p.EnvNames, p.Shell = parseEnv(b)
 		p.EnvTruncated = cut
 	}
-	p.Path = readLink(proc, pid, "exe")
-	p.Cwd = readLink(proc, pid, "cwd")
+	p.UID = UID(proc, pid)
 	again, err := readStat(proc, pid)
 	if err != nil {
 		return Process{}, err
@@ -156,8 +173,8 @@ func gone(err error) error {
 	return err
 }
 
-// exec is the process as an event: no exec that was seen, but its outcome.
-func (p Process) exec(parent event.ProcID) event.Exec {
+// Exec is the process as an event: no exec that was seen, but its outcome.
+func (p Process) Exec(parent event.ProcID) event.Exec {
 	return event.Exec{
 		Path: p.Path, Args: slices.Clone(p.Args), ArgsTruncated: p.ArgsTruncated, Cwd: p.Cwd,
 		EnvNames: p.EnvNames, EnvTruncated: p.EnvTruncated,

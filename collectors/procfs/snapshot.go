@@ -20,5 +20,5 @@ func Snapshot(proc fs.FS, id event.ProcID) (event.Exec, error) {
 	if err != nil {
 		parent = event.ProcID{} // it has none, or was left by it
 	}
-	return p.exec(parent), nil
+	return p.Exec(parent), nil
 }

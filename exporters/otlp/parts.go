@@ -65,6 +65,10 @@ func putFile(a attributes, f *event.File) {
 	a.yes("clawwatch.file.directory", f.Directory)
 	a.yes("clawwatch.file.path_truncated", f.Truncated)
 	a.yes("clawwatch.file.passed", f.Passed)
+	if f.Owner != nil {
+		a.str("file.owner.id", strconv.FormatUint(uint64(f.Owner.ID), 10))
+		a.str("file.owner.name", f.Owner.Name)
+	}
 }
 
 // putNetwork names the peer as network.peer.* and, in the terms of who began,

@@ -298,6 +298,13 @@ type Lost struct {
 	Cause string
 }
 
+// Gap says that a collector saw nothing, or not all, of these kinds for a while. How
+// much it missed is not known.
+type Gap struct {
+	Kinds []Kind
+	Cause string
+}
+
 // Coverage says what one probe sees on this host, and why not more.
 type Coverage struct {
 	Probe    string `json:"probe"`
@@ -342,6 +349,7 @@ func (SessionStart) Kind() Kind { return KindSessionStart }
 func (DNSAnswer) Kind() Kind    { return KindDNS }
 func (EnvRead) Kind() Kind      { return KindEnvRead }
 func (Lost) Kind() Kind         { return KindLost }
+func (Gap) Kind() Kind          { return KindLost }
 func (Coverage) Kind() Kind     { return KindCoverage }
 
 func (Fork) body()         {}
@@ -368,4 +376,5 @@ func (Skill) body()        {}
 func (DNSAnswer) body()    {}
 func (EnvRead) body()      {}
 func (Lost) body()         {}
+func (Gap) body()          {}
 func (Coverage) body()     {}

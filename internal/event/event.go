@@ -41,11 +41,15 @@ type Source string
 
 // The sources there are.
 const (
-	SourceEBPF     Source = "ebpf"
-	SourceProcfs   Source = "procfs"
-	SourceOpenClaw Source = "openclaw"
-	SourceSkills   Source = "skills"
-	SourceAgent    Source = "agent"
+	SourceEBPF       Source = "ebpf"
+	SourceProcfs     Source = "procfs"
+	SourceProcEvents Source = "procevents"
+	SourceFanotify   Source = "fanotify"
+	SourceSockDiag   Source = "sockdiag"
+	SourceInotify    Source = "inotify"
+	SourceOpenClaw   Source = "openclaw"
+	SourceSkills     Source = "skills"
+	SourceAgent      Source = "agent"
 )
 
 // An Event is one fact that a collector observed.
@@ -57,8 +61,10 @@ type Event struct {
 	Proc   ProcID
 	Source Source
 	Body   Body
-	// Stranger: the process is in no watched tree.
+	// Stranger: Proc is in no watched tree. What it acted upon belongs to
+	// Gateway, where that is known.
 	Stranger bool
+	Gateway  string
 }
 
 // A Body is the content of an Event: one of the types in body.go.

@@ -10,6 +10,7 @@ type Record struct {
 	Time        time.Time    `json:"time"`
 	Kind        Kind         `json:"kind"`
 	Source      Source       `json:"source"`
+	Stranger    bool         `json:"stranger,omitempty"` // the process is in no watched tree
 	Process     *Process     `json:"process,omitempty"`
 	File        *File        `json:"file,omitempty"`
 	Network     *Network     `json:"network,omitempty"`
@@ -22,8 +23,7 @@ type Record struct {
 	Sensor      *Sensor      `json:"sensor,omitempty"`
 	Gateway     *Gateway     `json:"gateway,omitempty"`
 	Attribution *Attribution `json:"attribution,omitempty"`
-	Stranger    bool         `json:"stranger,omitempty"` // the process is in no watched tree
-	Amended     bool         `json:"amended,omitempty"`  // given out before with less known, under the same ID
+	Amended     bool         `json:"amended,omitempty"` // given out before with less known, under the same ID
 }
 
 // Process is the process that acted.
@@ -71,6 +71,7 @@ type File struct {
 	Directory bool   `json:"directory,omitempty"`
 	Truncated bool   `json:"path_truncated,omitempty"`
 	Passed    bool   `json:"passed,omitempty"` // another process handed it over
+	Owner     *User  `json:"owner,omitempty"`  // a stranger's: whose OpenClaw the file belongs to
 }
 
 // Network is one connection, or a socket.

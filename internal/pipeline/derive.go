@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/clawwatch/clawwatch/internal/attribution"
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/policy"
 	"github.com/clawwatch/clawwatch/rules"
@@ -113,77 +112,6 @@ func fromFile(file string) event.EnvRead {
 		return event.EnvRead{}
 	}
 	return event.EnvRead{Method: event.EnvDotenv, Path: file}
-}
-
-// A write is the last change that a watched process made below a directory.
-type write struct {
-	ev    event.Event
-	scope *attribution.Scope
-	at    time.Time
-}
-
-// writers remember who made files named SKILL.md and directories that may hold
-// one, by path, for a while: a new skill is noticed a moment after it was
-// written.
-type writers map[string]write
-
-const (
-	keepWriter = time.Minute
-	maxWriters = 4096
-)
-
-func (w writers) note(ev event.Event, scope *attribution.Scope, now time.Time) {
-	if scope == nil || len(w) >= maxWriters {
-		return
-	}
-	switch b := ev.Body.(type) {
-	case event.FileOpen:
-		if (b.Write || b.Create) && path.Base(b.Path) == "SKILL.md" {
-			w[path.Dir(b.Path)] = write{ev: ev, scope: scope, at: now}
-		}
-	case event.FileRename:
-		if path.Base(b.New) == "SKILL.md" {
-			w[path.Dir(b.New)] = write{ev: ev, scope: scope, at: now}
-		} else {
-			w[b.New] = write{ev: ev, scope: scope, at: now}
-		}
-	}
-}
-
-// find returns who last wrote the SKILL.md of a directory, or put the directory
-// or one above it in its place.
-func (w writers) find(dir string) (write, bool) {
-	for d := dir; d != "/" && d != "."; d = path.Dir(d) {
-		if x, ok := w[d]; ok {
-			return x, true
-		}
-	}
-	return write{}, false
-}
-
-func (w writers) expire(now time.Time) {
-	for k, x := range w {
-		if now.Sub(x.at) > keepWriter {
-			delete(w, k)
-		}
-	}
-}
-
-// installed joins a new or changed skill with the process that wrote it, where
-// the kernel saw it. A skill of OpenClaw's own plugins that the gateway links
-// into place when it starts is present, and not installed.
-func (p *Pipeline) installed(ev event.Event, b event.Skill) *item {
-	w, seen := p.writers.find(b.ID.Dir)
-	if b.Change == event.Installed && bundled(p.engine.Gateway(b.Gateway), b.ID.Dir) && (!seen || w.scope.Role() != event.RoleTool) {
-		b.Change = event.Present
-		ev.Body = b
-		return p.newItem(ev, nil)
-	}
-	if !seen {
-		return p.newItem(ev, nil)
-	}
-	ev.Proc = w.ev.Proc
-	return p.newItem(ev, w.scope)
 }
 
 // bundled reports whether a directory belongs to the plugins in the package

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/clawwatch/clawwatch/internal/attribution"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -110,15 +109,6 @@ func (d doors) knocked(ev event.Event) *event.Attribution {
 	return &event.Attribution{Gateway: id, Confidence: event.None, Evidence: []event.Evidence{{
 		Kind: "gateway_port", Detail: fmt.Sprintf("connected to port %d, where that gateway is reached; the process descends from none of OpenClaw's", b.Peer.Port()),
 	}}}
-}
-
-// attribute answers for a fact, with the gateway at least where a stranger came
-// to it.
-func (p *Pipeline) attribute(s *attribution.Scope, ev event.Event) *event.Attribution {
-	if a := p.engine.Attribute(s, ev); a != nil {
-		return a
-	}
-	return p.doors.knocked(ev)
 }
 
 // moved are the totals that each connection was counted with, by socket.

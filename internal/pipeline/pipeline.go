@@ -66,6 +66,7 @@ type Pipeline struct {
 	doors    doors
 	moved    moved
 	writers  writers
+	unsigned []unsigned // skills that changed, while it is not known who did it
 	runs     runs
 	stats    Stats
 }
@@ -137,6 +138,10 @@ func (p *Pipeline) Push(ev event.Event) {
 	if x, ok := ev.Body.(event.Exec); ok && x.Snapshot && p.known(ev.Proc) {
 		return
 	}
+	if ev.Stranger {
+		p.stranger(ev)
+		return
+	}
 	p.track(ev)
 	scope := p.engine.Observe(ev)
 	switch b := ev.Body.(type) {
@@ -147,7 +152,7 @@ func (p *Pipeline) Push(ev event.Event) {
 		p.doors.learn(b)
 	case event.Skill:
 		if b.Change == event.Installed || b.Change == event.Updated {
-			p.hold(p.installed(ev, b))
+			p.installed(ev, b)
 			return
 		}
 	case event.ToolCall:
@@ -159,7 +164,7 @@ func (p *Pipeline) Push(ev event.Event) {
 			return
 		}
 	}
-	p.writers.note(ev, scope, p.now)
+	p.writers.note(ev, scope, p.rootsOf(ev, scope), p.now)
 	p.claims.note(ev.Body, p.now)
 	it := p.newItem(ev, scope)
 	if b, ok := ev.Body.(event.DNSAnswer); ok && p.trusted(it, b) {
@@ -204,6 +209,7 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.now = now
 	}
 	p.engine.Tick(p.now)
+	p.sign(false)
 	for e := p.order.Front(); e != nil; {
 		next := e.Next()
 		p.release(e, false)
@@ -226,6 +232,7 @@ func (p *Pipeline) Tick(now time.Time) {
 
 // Flush lets go everything that is held, with what is known.
 func (p *Pipeline) Flush() {
+	p.sign(true)
 	for e := p.order.Front(); e != nil; e = p.order.Front() {
 		p.release(e, true)
 	}
@@ -275,7 +282,7 @@ func (p *Pipeline) release(e *list.Element, all bool) {
 
 // finish attributes, records and judges a fact.
 func (p *Pipeline) finish(it *item) {
-	a := p.attribute(it.scope, it.ev)
+	a := p.attribute(it)
 	view := p.view(it.scope, a)
 	rec := p.record(it, a, view)
 	if p.own(it, a, view) {
@@ -297,7 +304,7 @@ func (p *Pipeline) finish(it *item) {
 // known whose it is, or when that seemed surer than it is.
 func (p *Pipeline) amend(root event.ProcID) {
 	for _, it := range p.given.items[root] {
-		a := p.engine.Attribute(it.scope, it.ev)
+		a := p.attribute(it)
 		rec := p.record(it, a, p.view(it.scope, a))
 		rec.Amended = true
 		p.stats.Records++
@@ -342,7 +349,7 @@ func (p *Pipeline) view(s *attribution.Scope, a *event.Attribution) *policy.View
 	if found := s.Gateway(); found != nil {
 		g = *found
 	} else if a != nil {
-		g.ID = a.Gateway
+		g = p.engine.Gateway(a.Gateway)
 	}
 	v := p.views[g.ID]
 	if v == nil {

@@ -66,8 +66,8 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		it.process = &shown
 	}
 	rec := event.Record{
-		ID: it.id, Time: ev.Time, Kind: ev.Body.Kind(), Source: ev.Source,
-		Process: it.process, Attribution: a, Stranger: ev.Stranger,
+		ID: it.id, Time: ev.Time, Kind: ev.Body.Kind(), Source: ev.Source, Stranger: ev.Stranger,
+		Process: it.process, Attribution: a,
 	}
 	switch b := ev.Body.(type) {
 	case event.FileOpen:
@@ -92,6 +92,9 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		rec.Skill = p.skillChange(b)
 	default:
 		p.fromRecords(&rec, ev.Body)
+	}
+	if ev.Stranger && rec.File != nil && ev.Gateway != "" {
+		rec.File.Owner = p.user(p.engine.Gateway(ev.Gateway).UID)
 	}
 	if rec.Network != nil {
 		_, socket := connection(ev.Body)
@@ -128,6 +131,8 @@ func (p *Pipeline) fromRecords(rec *event.Record, body event.Body) {
 		}
 	case event.Lost:
 		rec.Sensor = &event.Sensor{Of: b.Of, Lost: b.Count, Reason: b.Cause}
+	case event.Gap:
+		rec.Sensor = &event.Sensor{Kinds: b.Kinds, Reason: b.Cause}
 	case event.Coverage:
 		rec.Sensor = &event.Sensor{Probe: b.Probe, Kinds: b.Kinds, Fidelity: b.Fidelity, Reason: b.Reason}
 	}

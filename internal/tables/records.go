@@ -118,8 +118,10 @@ func files() Table {
 		column[p]{Column{"old_path", Text, None, "of a file that was renamed"}, func(f *p) string { return text(f.OldPath) }},
 		column[p]{Column{"operation", Text, None, "read, write, create, rename or delete"}, func(f *p) string { return text(f.Operation) }},
 		column[p]{Column{"directory", Integer, None, "1: it is a directory"}, func(f *p) string { return boolean(f.Directory) }},
-		column[p]{Column{"path_truncated", Integer, None, "1: path lost leading components"}, func(f *p) string { return boolean(f.Truncated) }})
+		column[p]{Column{"path_truncated", Integer, None, "1: path lost leading components"}, func(f *p) string { return boolean(f.Truncated) }},
+		column[p]{Column{"owner", Text, None, "user whose OpenClaw the file belongs to, where a process outside of its trees touched it"}, func(f *p) string { return username(f.Owner) }})
 	t.Examples = []string{
+		"SELECT datetime, username, executable, operation, path FROM clawwatch_files WHERE time > strftime('%s', 'now') - 3600 AND owner != '';",
 		"SELECT datetime, skill, operation, path FROM clawwatch_files WHERE time > strftime('%s', 'now') - 3600 AND path LIKE '%/.ssh/%';",
 		"SELECT skill, operation, count(*) AS n FROM clawwatch_files WHERE time > strftime('%s', 'now') - 3600 GROUP BY skill, operation;",
 	}
