@@ -19,7 +19,7 @@ var may = []struct{ room, imports, because string }{
 	{"internal/agent", "internal/pipeline internal/store internal/api internal/policy internal/redact internal/event rules", "it builds the pipeline and what stands behind it"},
 	{"internal/agent", "internal/policy/yamlfile", "its configuration is read as strictly as the policy"},
 	{"collectors", "internal/event", "observing means emitting events"},
-	{"collectors/ebpf", "collectors internal/event", "a mechanism of observing"},
+	{"collectors/ebpf", "collectors collectors/procfs internal/event", "a mechanism of observing; what the kernel side cannot say is read from /proc by one reader"},
 	{"collectors/openclaw", "collectors collectors/procfs internal/event", "a mechanism of observing; it finds gateways in /proc"},
 	{"collectors/skills", "collectors internal/event", "a mechanism of observing"},
 	{"collectors/procfs", "collectors internal/event", "a mechanism of observing"},

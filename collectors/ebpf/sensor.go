@@ -32,6 +32,7 @@ const (
 // Run runs.
 type sensor struct {
 	procPath  string
+	own       event.Namespaces // the agent's
 	maps      map[string]*ebpf.Map
 	progs     map[string]*ebpf.Program
 	udpEnds   *ebpf.Variable
@@ -49,6 +50,7 @@ type sensor struct {
 	// Of Run alone.
 	paths  *resolver
 	args   pieces
+	boxes  containers
 	offset int64 // wall clock minus time since boot, ns
 	lost   map[loss]uint64
 	next   struct{ lost, clock, disarm time.Time }
@@ -134,9 +136,20 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 	if f.change != nil {
 		f.body = f.change.body(s.paths, f.proc)
 	}
-	switch f.body.(type) {
+	ev := event.Event{Time: time.Unix(0, int64(f.boot)+s.offset), Proc: f.proc, Source: event.SourceEBPF, Body: f.body}
+	switch b := f.body.(type) {
 	case nil:
 		return nil // a piece of a larger one
+	case event.Access:
+		for _, ev := range s.access(f, b, ev) {
+			emit(ev)
+		}
+		return nil
+	case event.Exec:
+		return s.execed(f, b, ev, emit)
+	case event.Namespace:
+		b.Now = *s.foreign(&b.Now)
+		ev.Body = b
 	case event.Candidate:
 		s.mu.Lock()
 		err := s.arm()
@@ -145,7 +158,7 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 			return err
 		}
 	}
-	emit(event.Event{Time: time.Unix(0, int64(f.boot)+s.offset), Proc: f.proc, Source: event.SourceEBPF, Body: f.body})
+	emit(ev)
 	return nil
 }
 

@@ -13,6 +13,19 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type sensorAccessRec struct {
+	_           structs.HostLayout
+	H           sensorHeader
+	TargetStart uint64
+	TargetPid   uint32
+	Method      sensorMethod
+	Signal      uint32
+	Stranger    uint32
+	Uid         uint32
+	Unused      uint32
+	Comm        [16]int8
+}
+
 type sensorAddrs struct {
 	_         structs.HostLayout
 	Local     [16]uint8
@@ -28,6 +41,14 @@ type sensorArgsRec struct {
 	H      sensorHeader
 	Offset uint32
 	Len    uint32
+}
+
+type sensorAsked struct {
+	_     structs.HostLayout
+	Start uint64
+	Tgid  uint32
+	Shell uint32
+	Name  [64]int8
 }
 
 type sensorCandidateRec struct {
@@ -56,6 +77,23 @@ type sensorChangeRec struct {
 	Unused  uint32
 }
 
+type sensorCompatRec struct {
+	_ structs.HostLayout
+	H sensorHeader
+}
+
+type sensorCreds struct {
+	_         structs.HostLayout
+	Permitted uint64
+	Effective uint64
+	Uid       uint32
+	Euid      uint32
+	Suid      uint32
+	Gid       uint32
+	Egid      uint32
+	Sgid      uint32
+}
+
 type sensorDnsRec struct {
 	_      structs.HostLayout
 	H      sensorHeader
@@ -69,21 +107,29 @@ type sensorDnsRec struct {
 
 type sensorDropCounts struct {
 	_  structs.HostLayout
-	Of [14]uint64
+	Of [18]uint64
 }
 
 type sensorExecRec struct {
 	_           structs.HostLayout
 	H           sensorHeader
 	ParentStart uint64
+	Cgroup      uint64
+	Cgroups     uint64
+	File        sensorFileId
+	Creds       sensorCreds
+	Ns          sensorNamespaces
 	ParentPid   uint32
 	Uid         uint32
+	Session     uint32
+	Image       sensorImage
 	ArgsTotal   uint32
 	PathLen     uint16
 	CwdLen      uint16
 	EnvLen      uint16
 	ArgsLen     uint16
-	Unused      uint32
+	NameLen     uint16
+	Unused      uint16
 	Comm        [16]int8
 }
 
@@ -92,6 +138,16 @@ type sensorExitRec struct {
 	H      sensorHeader
 	Status uint32
 	Unused uint32
+}
+
+type sensorFileId struct {
+	_        structs.HostLayout
+	Inode    uint64
+	Size     uint64
+	Modified int64
+	Changed  int64
+	Dev      uint32
+	Magic    uint32
 }
 
 type sensorFlags uint32
@@ -123,6 +179,14 @@ type sensorForkRec struct {
 	Comm        [16]int8
 }
 
+type sensorGetenvRec struct {
+	_      structs.HostLayout
+	H      sensorHeader
+	Shell  uint32
+	Unused uint32
+	Name   [64]int8
+}
+
 type sensorHeader struct {
 	_     structs.HostLayout
 	Time  uint64
@@ -132,6 +196,24 @@ type sensorHeader struct {
 	Kind  sensorKind
 	Flags sensorFlags
 }
+
+type sensorIdentityRec struct {
+	_     structs.HostLayout
+	H     sensorHeader
+	Creds sensorCreds
+	Ns    sensorNamespaces
+	Call  uint64
+}
+
+type sensorImage uint32
+
+const (
+	sensorImageIMAGE_DELETED  sensorImage = 1
+	sensorImageIMAGE_MEMORY   sensorImage = 2
+	sensorImageIMAGE_SCRIPT   sensorImage = 4
+	sensorImageIMAGE_32BIT    sensorImage = 8
+	sensorImageIMAGE_TERMINAL sensorImage = 16
+)
 
 type sensorKind uint32
 
@@ -150,13 +232,36 @@ const (
 	sensorKindKIND_ACCEPT    sensorKind = 11
 	sensorKindKIND_CLOSE     sensorKind = 12
 	sensorKindKIND_DNS       sensorKind = 13
-	sensorKindKINDS          sensorKind = 14
+	sensorKindKIND_ACCESS    sensorKind = 14
+	sensorKindKIND_IDENTITY  sensorKind = 15
+	sensorKindKIND_GETENV    sensorKind = 16
+	sensorKindKIND_COMPAT    sensorKind = 17
+	sensorKindKINDS          sensorKind = 18
 )
 
 type sensorMark struct {
 	_      structs.HostLayout
 	Exited uint32
-	Unused uint32
+	Compat uint32
+}
+
+type sensorMethod uint32
+
+const (
+	sensorMethodMETHOD_SIGNAL   sensorMethod = 0
+	sensorMethodMETHOD_PTRACE   sensorMethod = 1
+	sensorMethodMETHOD_TRACEME  sensorMethod = 2
+	sensorMethodMETHOD_VM_READ  sensorMethod = 3
+	sensorMethodMETHOD_VM_WRITE sensorMethod = 4
+	sensorMethodMETHOD_GETFD    sensorMethod = 5
+)
+
+type sensorNamespaces struct {
+	_    structs.HostLayout
+	Mnt  uint32
+	Pid  uint32
+	Net  uint32
+	User uint32
 }
 
 type sensorOpenRec struct {
@@ -173,6 +278,15 @@ type sensorPeer struct {
 	Address [16]uint8
 	Port    uint16
 	Unused  [3]uint16
+}
+
+type sensorRepeat struct {
+	_      structs.HostLayout
+	Start  uint64
+	Tgid   uint32
+	Target uint32
+	Method sensorMethod
+	Signal uint32
 }
 
 type sensorScratch struct {
@@ -210,11 +324,14 @@ type sensorSockRec struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	sensorMapAsked           = "asked"
 	sensorMapDrops           = "drops"
 	sensorMapFlows           = "flows"
+	sensorMapGuarded         = "guarded"
 	sensorMapHeadless        = "headless"
 	sensorMapMarks           = "marks"
 	sensorMapPeers           = "peers"
+	sensorMapRepeats         = "repeats"
 	sensorMapRing            = "ring"
 	sensorMapScratches       = "scratches"
 	sensorProgAccepted       = "accepted"
@@ -222,10 +339,14 @@ const (
 	sensorProgDnsAnswered    = "dns_answered"
 	sensorProgExeced         = "execed"
 	sensorProgExited         = "exited"
+	sensorProgFdTaken        = "fd_taken"
 	sensorProgForked         = "forked"
+	sensorProgGotEnv         = "got_env"
+	sensorProgIdentified     = "identified"
 	sensorProgMkdirDone      = "mkdir_done"
 	sensorProgMkdiratDone    = "mkdirat_done"
 	sensorProgOpened         = "opened"
+	sensorProgPtraced        = "ptraced"
 	sensorProgRenameDone     = "rename_done"
 	sensorProgRenameatDone   = "renameat_done"
 	sensorProgRenamed        = "renamed"
@@ -233,6 +354,8 @@ const (
 	sensorProgSendmmsgDone   = "sendmmsg_done"
 	sensorProgSendmsgDone    = "sendmsg_done"
 	sensorProgSendtoDone     = "sendto_done"
+	sensorProgShellFound     = "shell_found"
+	sensorProgSignalled      = "signalled"
 	sensorProgSockCreated    = "sock_created"
 	sensorProgSockReleased   = "sock_released"
 	sensorProgTcpState       = "tcp_state"
@@ -241,6 +364,8 @@ const (
 	sensorProgUnlinkDone     = "unlink_done"
 	sensorProgUnlinkatDone   = "unlinkat_done"
 	sensorProgUringSubmitted = "uring_submitted"
+	sensorProgVmRead         = "vm_read"
+	sensorProgVmWritten      = "vm_written"
 	sensorProgWatched        = "watched"
 	sensorVarPidNs           = "pid_ns"
 	sensorVarUdpEnds         = "udp_ends"
@@ -294,10 +419,14 @@ type sensorProgramSpecs struct {
 	DnsAnswered    *ebpf.ProgramSpec `ebpf:"dns_answered"`
 	Execed         *ebpf.ProgramSpec `ebpf:"execed"`
 	Exited         *ebpf.ProgramSpec `ebpf:"exited"`
+	FdTaken        *ebpf.ProgramSpec `ebpf:"fd_taken"`
 	Forked         *ebpf.ProgramSpec `ebpf:"forked"`
+	GotEnv         *ebpf.ProgramSpec `ebpf:"got_env"`
+	Identified     *ebpf.ProgramSpec `ebpf:"identified"`
 	MkdirDone      *ebpf.ProgramSpec `ebpf:"mkdir_done"`
 	MkdiratDone    *ebpf.ProgramSpec `ebpf:"mkdirat_done"`
 	Opened         *ebpf.ProgramSpec `ebpf:"opened"`
+	Ptraced        *ebpf.ProgramSpec `ebpf:"ptraced"`
 	RenameDone     *ebpf.ProgramSpec `ebpf:"rename_done"`
 	RenameatDone   *ebpf.ProgramSpec `ebpf:"renameat_done"`
 	Renamed        *ebpf.ProgramSpec `ebpf:"renamed"`
@@ -305,6 +434,8 @@ type sensorProgramSpecs struct {
 	SendmmsgDone   *ebpf.ProgramSpec `ebpf:"sendmmsg_done"`
 	SendmsgDone    *ebpf.ProgramSpec `ebpf:"sendmsg_done"`
 	SendtoDone     *ebpf.ProgramSpec `ebpf:"sendto_done"`
+	ShellFound     *ebpf.ProgramSpec `ebpf:"shell_found"`
+	Signalled      *ebpf.ProgramSpec `ebpf:"signalled"`
 	SockCreated    *ebpf.ProgramSpec `ebpf:"sock_created"`
 	SockReleased   *ebpf.ProgramSpec `ebpf:"sock_released"`
 	TcpState       *ebpf.ProgramSpec `ebpf:"tcp_state"`
@@ -313,6 +444,8 @@ type sensorProgramSpecs struct {
 	UnlinkDone     *ebpf.ProgramSpec `ebpf:"unlink_done"`
 	UnlinkatDone   *ebpf.ProgramSpec `ebpf:"unlinkat_done"`
 	UringSubmitted *ebpf.ProgramSpec `ebpf:"uring_submitted"`
+	VmRead         *ebpf.ProgramSpec `ebpf:"vm_read"`
+	VmWritten      *ebpf.ProgramSpec `ebpf:"vm_written"`
 	Watched        *ebpf.ProgramSpec `ebpf:"watched"`
 }
 
@@ -320,11 +453,14 @@ type sensorProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorMapSpecs struct {
+	Asked     *ebpf.MapSpec `ebpf:"asked"`
 	Drops     *ebpf.MapSpec `ebpf:"drops"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
+	Guarded   *ebpf.MapSpec `ebpf:"guarded"`
 	Headless  *ebpf.MapSpec `ebpf:"headless"`
 	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Peers     *ebpf.MapSpec `ebpf:"peers"`
+	Repeats   *ebpf.MapSpec `ebpf:"repeats"`
 	Ring      *ebpf.MapSpec `ebpf:"ring"`
 	Scratches *ebpf.MapSpec `ebpf:"scratches"`
 }
@@ -358,22 +494,28 @@ func (o *sensorObjects) Close() error {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorMaps struct {
+	Asked     *ebpf.Map `ebpf:"asked"`
 	Drops     *ebpf.Map `ebpf:"drops"`
 	Flows     *ebpf.Map `ebpf:"flows"`
+	Guarded   *ebpf.Map `ebpf:"guarded"`
 	Headless  *ebpf.Map `ebpf:"headless"`
 	Marks     *ebpf.Map `ebpf:"marks"`
 	Peers     *ebpf.Map `ebpf:"peers"`
+	Repeats   *ebpf.Map `ebpf:"repeats"`
 	Ring      *ebpf.Map `ebpf:"ring"`
 	Scratches *ebpf.Map `ebpf:"scratches"`
 }
 
 func (m *sensorMaps) Close() error {
 	return _SensorClose(
+		m.Asked,
 		m.Drops,
 		m.Flows,
+		m.Guarded,
 		m.Headless,
 		m.Marks,
 		m.Peers,
+		m.Repeats,
 		m.Ring,
 		m.Scratches,
 	)
@@ -397,10 +539,14 @@ type sensorPrograms struct {
 	DnsAnswered    *ebpf.Program `ebpf:"dns_answered"`
 	Execed         *ebpf.Program `ebpf:"execed"`
 	Exited         *ebpf.Program `ebpf:"exited"`
+	FdTaken        *ebpf.Program `ebpf:"fd_taken"`
 	Forked         *ebpf.Program `ebpf:"forked"`
+	GotEnv         *ebpf.Program `ebpf:"got_env"`
+	Identified     *ebpf.Program `ebpf:"identified"`
 	MkdirDone      *ebpf.Program `ebpf:"mkdir_done"`
 	MkdiratDone    *ebpf.Program `ebpf:"mkdirat_done"`
 	Opened         *ebpf.Program `ebpf:"opened"`
+	Ptraced        *ebpf.Program `ebpf:"ptraced"`
 	RenameDone     *ebpf.Program `ebpf:"rename_done"`
 	RenameatDone   *ebpf.Program `ebpf:"renameat_done"`
 	Renamed        *ebpf.Program `ebpf:"renamed"`
@@ -408,6 +554,8 @@ type sensorPrograms struct {
 	SendmmsgDone   *ebpf.Program `ebpf:"sendmmsg_done"`
 	SendmsgDone    *ebpf.Program `ebpf:"sendmsg_done"`
 	SendtoDone     *ebpf.Program `ebpf:"sendto_done"`
+	ShellFound     *ebpf.Program `ebpf:"shell_found"`
+	Signalled      *ebpf.Program `ebpf:"signalled"`
 	SockCreated    *ebpf.Program `ebpf:"sock_created"`
 	SockReleased   *ebpf.Program `ebpf:"sock_released"`
 	TcpState       *ebpf.Program `ebpf:"tcp_state"`
@@ -416,6 +564,8 @@ type sensorPrograms struct {
 	UnlinkDone     *ebpf.Program `ebpf:"unlink_done"`
 	UnlinkatDone   *ebpf.Program `ebpf:"unlinkat_done"`
 	UringSubmitted *ebpf.Program `ebpf:"uring_submitted"`
+	VmRead         *ebpf.Program `ebpf:"vm_read"`
+	VmWritten      *ebpf.Program `ebpf:"vm_written"`
 	Watched        *ebpf.Program `ebpf:"watched"`
 }
 
@@ -426,10 +576,14 @@ func (p *sensorPrograms) Close() error {
 		p.DnsAnswered,
 		p.Execed,
 		p.Exited,
+		p.FdTaken,
 		p.Forked,
+		p.GotEnv,
+		p.Identified,
 		p.MkdirDone,
 		p.MkdiratDone,
 		p.Opened,
+		p.Ptraced,
 		p.RenameDone,
 		p.RenameatDone,
 		p.Renamed,
@@ -437,6 +591,8 @@ func (p *sensorPrograms) Close() error {
 		p.SendmmsgDone,
 		p.SendmsgDone,
 		p.SendtoDone,
+		p.ShellFound,
+		p.Signalled,
 		p.SockCreated,
 		p.SockReleased,
 		p.TcpState,
@@ -445,6 +601,8 @@ func (p *sensorPrograms) Close() error {
 		p.UnlinkDone,
 		p.UnlinkatDone,
 		p.UringSubmitted,
+		p.VmRead,
+		p.VmWritten,
 		p.Watched,
 	)
 }

@@ -47,6 +47,9 @@ type Process struct {
 	Cwd           string
 	EnvNames      []string // in the order of the environment
 	EnvTruncated  bool
+	ContainerID   string
+	Terminal      bool   // it has a controlling terminal
+	Session       int32  // PID of the session's leader
 	Shell         string // value of OPENCLAW_SHELL, the only value ever kept
 }
 
@@ -99,6 +102,8 @@ func Read(proc fs.FS, pid int32) (Process, error) {
 		p.EnvNames, p.Shell = parseEnv(b)
 		p.EnvTruncated = cut
 	}
+	p.ContainerID, _ = Container(proc, pid) // none, where it cannot be read
+	p.Terminal, p.Session = s.tty != 0, s.session
 	p.Path = readLink(proc, pid, "exe")
 	p.Cwd = readLink(proc, pid, "cwd")
 	again, err := readStat(proc, pid)
@@ -156,11 +161,12 @@ func gone(err error) error {
 	return err
 }
 
-// exec is the process as an event: no exec that was seen, but its outcome.
-func (p Process) exec(parent event.ProcID) event.Exec {
+// Exec is the process as an event: no exec that was seen, but its outcome.
+func (p Process) Exec(parent event.ProcID) event.Exec {
 	return event.Exec{
 		Path: p.Path, Args: slices.Clone(p.Args), ArgsTruncated: p.ArgsTruncated, Cwd: p.Cwd,
 		EnvNames: p.EnvNames, EnvTruncated: p.EnvTruncated,
 		Parent: parent, UID: p.UID, Comm: p.Comm, Snapshot: true,
+		ContainerID: p.ContainerID, Terminal: p.Terminal, Session: p.Session,
 	}
 }

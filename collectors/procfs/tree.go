@@ -139,7 +139,7 @@ func (all procs) snapshot(proc fs.FS, roots []int32) []event.Event {
 		if s, ok := all[p.ParentPID]; ok {
 			parent = event.ProcID{PID: p.ParentPID, Start: s.start}
 		}
-		events = append(events, event.Event{Time: now, Proc: p.ID, Source: event.SourceProcfs, Body: p.exec(parent)})
+		events = append(events, event.Event{Time: now, Proc: p.ID, Source: event.SourceProcfs, Body: p.Exec(parent)})
 	}
 	return events
 }

@@ -23,8 +23,84 @@ type Exec struct {
 	Parent        ProcID
 	UID           uint32
 	Comm          string
+	Name          string      // the file that exec was asked for, as it was asked: a script, where the kernel took its interpreter
+	Script        bool        // Name is a script, or another file that the kernel has an interpreter for
+	File          FileID      // of Path; zero: not known
+	Deleted       bool        // no name leads to the executable any more
+	Memory        bool        // the executable is a memfd
+	Bits32        bool        // it is a 32-bit program
+	Terminal      bool        // the process has a controlling terminal
+	Session       int32       // PID of the session's leader; 0: not known
+	Creds         *Creds      // nil: not known but for UID
+	Namespaces    *Namespaces // those that differ from the agent's; nil: none, or not known
+	ContainerID   string
 	Snapshot      bool   // not an exec that was seen: the process ran before the sensor did
 	Claim         string // Snapshot of a process outside of every tree: the gateway whose exec calls carry the variables it has
+}
+
+// A FileID says which file it is, and as of when: the content of a file with the
+// same FileID is the same, unless somebody wrote to it within the same tick of
+// the file system's clock.
+type FileID struct {
+	Dev, Inode, Size  uint64
+	Modified, Changed int64  // ns since 1970
+	Magic             uint32 // of the file system, as statfs(2) gives it
+}
+
+// Creds are the credentials of a process, in the terms of the host.
+type Creds struct {
+	UID, EUID, SUID uint32
+	GID, EGID, SGID uint32
+	Permitted       uint64 // capabilities
+	Effective       uint64
+}
+
+// Namespaces are inode numbers; 0: the agent's own.
+type Namespaces struct{ Mount, PID, Net, User uint32 }
+
+// Credentials says that the process changed its user, group or capabilities
+// without an exec.
+type Credentials struct {
+	Creds
+	Call string // the system call
+}
+
+// Namespace says that the process entered or made namespaces, or changed its
+// root directory: what its paths, PIDs and addresses mean from now on.
+type Namespace struct {
+	Now  Namespaces
+	Call string // unshare, setns, chroot, pivot_root
+}
+
+// Access says that the process got at another one, with success. The same again
+// within a second is not said again.
+type Access struct {
+	Target ProcID // zero PID: not known, it is in another PID namespace
+	Method AccessMethod
+	Signal int // method signal: its number
+}
+
+// An AccessMethod says how a process got at another.
+type AccessMethod string
+
+// The methods there are.
+const (
+	AccessSignal      AccessMethod = "signal"            // kill, tgkill, pidfd_send_signal, rt_sigqueueinfo; not signal 0
+	AccessPtrace      AccessMethod = "ptrace"            // attached to it
+	AccessTraced      AccessMethod = "ptrace_traceme"    // the target asked for it
+	AccessVMRead      AccessMethod = "process_vm_readv"  // read its memory
+	AccessVMWrite     AccessMethod = "process_vm_writev" // wrote its memory
+	AccessGetFD       AccessMethod = "pidfd_getfd"       // took a descriptor from it
+	AccessProcMem     AccessMethod = "proc_mem"          // opened /proc/PID/mem
+	AccessProcMaps    AccessMethod = "proc_maps"         // opened /proc/PID/maps or smaps
+	AccessProcEnviron AccessMethod = "proc_environ"      // opened /proc/PID/environ
+)
+
+// Digest tells the content of an executable that is in use. It is no fact about
+// a process, and comes out only with the records of those that run it.
+type Digest struct {
+	File   FileID
+	SHA256 string
 }
 
 // Exit says that the last thread of Event.Proc ended.
@@ -216,7 +292,7 @@ const (
 )
 
 // EnvRead says that Event.Proc read, or was handed, environment variables. The pipeline
-// derives it from execs and opens.
+// derives it from execs and opens; the kernel sensor tells of getenv and shell.
 type EnvRead struct {
 	Names  []string
 	Method EnvMethod
@@ -233,6 +309,8 @@ const (
 	EnvProcEnviron EnvMethod = "proc_environ" // /proc/PID/environ
 	EnvDump        EnvMethod = "dump"         // env, printenv
 	EnvDotenv      EnvMethod = "dotenv"       // a .env file
+	EnvGetenv      EnvMethod = "getenv"       // asked its C library for it
+	EnvShell       EnvMethod = "shell"        // looked up by bash
 )
 
 // Lost says that the collector dropped Count events of kind Of since the last report.
@@ -280,6 +358,10 @@ func (LLMCall) Kind() Kind      { return KindLLMCall }
 func (SessionStart) Kind() Kind { return KindSessionStart }
 func (DNSAnswer) Kind() Kind    { return KindDNS }
 func (EnvRead) Kind() Kind      { return KindEnvRead }
+func (Access) Kind() Kind       { return KindAccess }
+func (Credentials) Kind() Kind  { return KindCredentials }
+func (Namespace) Kind() Kind    { return KindNamespace }
+func (Digest) Kind() Kind       { return KindDigest }
 func (Lost) Kind() Kind         { return KindLost }
 func (Coverage) Kind() Kind     { return KindCoverage }
 
@@ -301,5 +383,9 @@ func (SessionStart) body() {}
 func (Skill) body()        {}
 func (DNSAnswer) body()    {}
 func (EnvRead) body()      {}
+func (Access) body()       {}
+func (Credentials) body()  {}
+func (Namespace) body()    {}
+func (Digest) body()       {}
 func (Lost) body()         {}
 func (Coverage) body()     {}

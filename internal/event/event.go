@@ -57,6 +57,9 @@ type Event struct {
 	Proc   ProcID
 	Source Source
 	Body   Body
+	// Stranger says that the process is in no watched tree: it is reported for
+	// what it did to one.
+	Stranger bool
 }
 
 // A Body is the content of an Event: one of the types in body.go.
@@ -69,7 +72,7 @@ type Body interface {
 type Kind string
 
 // The kinds there are. KindCandidate, KindToolResult and KindGateway are
-// signals between collectors, agent and pipeline.
+// signals between collectors, agent and pipeline, and so is KindDigest.
 const (
 	KindFork       Kind = "process.fork"
 	KindExec       Kind = "process.exec"
@@ -84,6 +87,11 @@ const (
 	KindClose      Kind = "network.close"
 	KindDNS        Kind = "dns.answer"
 	KindEnvRead    Kind = "env.read"
+
+	KindAccess      Kind = "process.access"
+	KindCredentials Kind = "process.credentials"
+	KindNamespace   Kind = "process.namespace"
+	KindDigest      Kind = "process.digest"
 
 	KindGateway      Kind = "gateway.found"
 	KindToolCall     Kind = "tool.call"

@@ -9,6 +9,7 @@
 #define ENV_BYTES 8192	 /* of names */
 #define ENV_PIECES 2048	 /* variables, long ones counting as several */
 #define ENV_NAME 256
+#define GIVEN_BYTES 2048 /* fit behind all the others */
 
 #define SIGNAL_GROUP_EXIT 4
 
@@ -170,8 +171,27 @@ static __always_inline bool inherit_mark(struct task_struct *task, int old_pid)
 	return false;
 }
 
+/* Appends the kernel's copy of the name that exec was given, unless it is too long. */
+__noinline int append_given(struct scratch *s, u64 from)
+{
+	u64 at;
+	long n;
+
+	if (!s)
+		return 0;
+	at = s->used;
+	barrier_var(at);
+	if (at > RECORD_BYTES - GIVEN_BYTES)
+		return 0;
+	n = bpf_probe_read_kernel_str(s->rec + at, GIVEN_BYTES, (void *)from);
+	if (n <= 1 || n == GIVEN_BYTES)
+		return 0;
+	s->used += n - 1;
+	return n - 1;
+}
+
 SEC("tp_btf/sched_process_exec")
-int BPF_PROG(execed, struct task_struct *task, int old_pid)
+int BPF_PROG(execed, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
 	struct task_struct *parent = task->real_parent;
 	struct mm_struct *mm = task->mm;
@@ -198,6 +218,9 @@ int BPF_PROG(execed, struct task_struct *task, int old_pid)
 	r->args_total = total;
 	r->args_len = 0;
 	r->unused = 0;
+	fill_image(r, task, bprm);
+	fill_creds(&r->creds, task);
+	fill_namespaces(&r->ns, task);
 	bpf_probe_read_kernel_str(r->comm, sizeof(r->comm), task->comm);
 	s->used = sizeof(*r);
 	r->path_len = append_struct_path(s, &mm->exe_file->f_path);
@@ -223,6 +246,7 @@ int BPF_PROG(execed, struct task_struct *task, int old_pid)
 			s->used += len;
 		}
 	}
+	r->name_len = append_given(s, (u64)BPF_CORE_READ(bprm, filename));
 	scratch_send(s, KIND_EXEC, true);
 	scratch_put(s);
 	return 0;

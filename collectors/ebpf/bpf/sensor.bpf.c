@@ -10,10 +10,14 @@
 #include <bpf/bpf_tracing.h>
 #include "event.h"
 #include "record.bpf.h"
+#include "identity.bpf.h"
+#include "compat.bpf.h"
 #include "process.bpf.h"
 #include "file.bpf.h"
 #include "net.bpf.h"
 #include "dns.bpf.h"
 #include "uring.bpf.h"
+#include "trace.bpf.h"
+#include "env.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
