@@ -27,6 +27,7 @@ func actions() map[string]func(out io.Writer) error {
 		"shorts": actShorts, "long-args": actLongArgs, "environment": actEnvironment,
 		"thread-exec": actThreadExec, "leader-gone": actLeaderGone,
 		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
+		"access": actAccess, "identity": actIdentity, "spawns": actSpawns, "images": actImages, "rename-args": actRenameArgs, "overwrite": actOverwrite,
 		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
 }
@@ -38,10 +39,15 @@ func TestMain(m *testing.M) {
 	}
 	os.Unsetenv(actionVariable)
 	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil {
 		os.Exit(3)
 	}
-	if err := actions()[name](os.Stdout); err != nil {
+	act := actions()[name]
+	if name == "reach" {
+		act = func(io.Writer) error { return actReach(strings.Fields(line)[1:]) }
+	}
+	if err := act(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(4)
 	}
@@ -290,6 +296,12 @@ func TestSensor(t *testing.T) {
 		"UDP is reported by peer and total":              testUDP,
 		"Answers of name servers give names":             testDNS,
 		"Sockets outlive their process":                  testAbandon,
+		"Access to other processes is reported":          testAccess,
+		"A stranger at a guarded process is reported":    testGuard,
+		"Changes of user and namespace are reported":     testIdentity,
+		"Every way to make a process keeps the mark":     testSpawns,
+		"An image tells where it came from":              testImages,
+		"Arguments overwritten later change nothing":     testRenameArgs,
 		"The costly hooks come off when idle":            testDisarm,
 	}
 	for name, test := range tests {

@@ -9,6 +9,13 @@
 
 #define TS_COMPAT 2
 
+static __always_inline bool is_32bit(struct task_struct *task)
+{
+	u64 top = BPF_CORE_READ(task, mm, task_size);
+
+	return top <= 1ull << 32;
+}
+
 static __always_inline void note_compat(struct task_struct *task)
 {
 	struct compat_rec rec = {};
@@ -23,6 +30,15 @@ static __always_inline void note_compat(struct task_struct *task)
 		return;
 	begin(&rec.h, KIND_COMPAT, task);
 	send(&rec, sizeof(rec), KIND_COMPAT, false);
+}
+
+/* At exec: a 32-bit image is said by the exec itself. */
+static __always_inline void start_compat(struct task_struct *task)
+{
+	struct mark *mark = mark_of(task);
+
+	if (mark)
+		mark->compat = is_32bit(task);
 }
 
 #endif

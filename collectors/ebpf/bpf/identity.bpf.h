@@ -4,6 +4,7 @@
 #define IDENTITY_BPF_H
 
 #define SECOND 1000000000ll
+#define CTIME_QUERIED (1u << 31) /* since 6.13 the kernel keeps a flag of its own in the nanoseconds */
 
 /* Everything here is read by the slow and safe way: it is asked at exec, not at each event. */
 static __always_inline void fill_creds(struct creds *c, struct task_struct *task)
@@ -48,7 +49,8 @@ static __always_inline void fill_times(struct file_id *f, struct inode *inode)
 
 	if (bpf_core_field_exists(inode->i_mtime_sec)) {
 		f->modified = BPF_CORE_READ(inode, i_mtime_sec) * SECOND + BPF_CORE_READ(inode, i_mtime_nsec);
-		f->changed = BPF_CORE_READ(inode, i_ctime_sec) * SECOND + BPF_CORE_READ(inode, i_ctime_nsec);
+		f->changed = BPF_CORE_READ(inode, i_ctime_sec) * SECOND +
+			(BPF_CORE_READ(inode, i_ctime_nsec) & ~CTIME_QUERIED);
 		return;
 	}
 	if (bpf_core_field_exists(old->i_mtime))
@@ -101,7 +103,6 @@ static __always_inline void fill_image(
 {
 	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
 	struct inode *inode = BPF_CORE_READ(exe, f_inode);
-	u64 top = BPF_CORE_READ(task, mm, task_size);
 
 	fill_file(&r->file, inode);
 	r->session = session_of(task);
@@ -114,7 +115,7 @@ static __always_inline void fill_image(
 		r->image |= IMAGE_MEMORY;
 	if (BPF_CORE_READ(bprm, interp) != BPF_CORE_READ(bprm, filename))
 		r->image |= IMAGE_SCRIPT;
-	if (top <= 1ull << 32)
+	if (is_32bit(task))
 		r->image |= IMAGE_32BIT;
 	if (BPF_CORE_READ(task, signal, tty))
 		r->image |= IMAGE_TERMINAL;

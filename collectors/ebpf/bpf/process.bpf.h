@@ -44,6 +44,7 @@ int BPF_PROG(forked, struct task_struct *parent, struct task_struct *child)
 		drop(KIND_FORK, CAUSE_TABLE);
 		return 0;
 	}
+	note_compat(parent);
 	begin(&rec.h, KIND_FORK, child);
 	rec.parent_start = start_ticks(parent);
 	rec.parent_pid = pid_of(parent);
@@ -190,6 +191,27 @@ __noinline int append_given(struct scratch *s, u64 from)
 	return n - 1;
 }
 
+/* Appends the name of a dentry that is a root, as a memfd has. */
+__noinline int append_root_name(struct scratch *s, u64 dentry)
+{
+	u64 at;
+	long n;
+
+	if (!s)
+		return 0;
+	s->truncated = 0;
+	at = s->used;
+	barrier_var(at);
+	if (at > RECORD_BYTES - NAME_BYTES)
+		return 0;
+	n = bpf_probe_read_kernel_str(
+		s->rec + at, NAME_BYTES, BPF_CORE_READ((struct dentry *)dentry, d_name.name));
+	if (n <= 0)
+		return 0;
+	s->used += n;
+	return n;
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(execed, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
@@ -202,6 +224,7 @@ int BPF_PROG(execed, struct task_struct *task, int old_pid, struct linux_binprm 
 
 	if (!inherit_mark(task, old_pid))
 		return 0;
+	start_compat(task);
 	s = scratch_get(KIND_EXEC);
 	if (!s)
 		return 0;
@@ -223,7 +246,8 @@ int BPF_PROG(execed, struct task_struct *task, int old_pid, struct linux_binprm 
 	fill_namespaces(&r->ns, task);
 	bpf_probe_read_kernel_str(r->comm, sizeof(r->comm), task->comm);
 	s->used = sizeof(*r);
-	r->path_len = append_struct_path(s, &mm->exe_file->f_path);
+	r->path_len = r->image & IMAGE_MEMORY ? append_root_name(s, (u64)BPF_CORE_READ(mm, exe_file, f_path.dentry))
+					      : append_struct_path(s, &mm->exe_file->f_path);
 	if (s->truncated)
 		r->h.flags |= PATH_TRUNCATED;
 	r->cwd_len = append_struct_path(s, &task->fs->pwd);
@@ -263,6 +287,7 @@ int BPF_PROG(exited, struct task_struct *task)
 
 	if (!mark)
 		return 0;
+	note_compat(task);
 	if (sig->live.counter != 0) {
 		if (task->pid == task->tgid && bpf_map_update_elem(&headless, &pid, mark, BPF_ANY))
 			drop(KIND_EXEC, CAUSE_TABLE);

@@ -10,8 +10,8 @@
 #include <bpf/bpf_tracing.h>
 #include "event.h"
 #include "record.bpf.h"
-#include "identity.bpf.h"
 #include "compat.bpf.h"
+#include "identity.bpf.h"
 #include "process.bpf.h"
 #include "file.bpf.h"
 #include "net.bpf.h"
