@@ -15,6 +15,8 @@ import (
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
+const maxStrangers = 1024 // known by a snapshot
+
 // Guard has it reported when anybody, watched or not, gets at a process by a
 // signal, by tracing it or through its memory. It costs all others next to
 // nothing.
@@ -39,30 +41,34 @@ func (s *sensor) Unguard(id event.ProcID) error {
 	return nil
 }
 
-// guards reports whether the process is one to guard.
-func (s *sensor) guards(id event.ProcID) bool {
-	var start uint64
-	return s.maps[sensorMapGuarded].Lookup(uint32(id.PID), &start) == nil && start == id.Start
-}
-
 // access completes what the kernel could not know: whose thread the target is,
 // and, of a stranger, who it is. It returns the events to emit; none: a
 // stranger's doing that is nobody's business.
 func (s *sensor) access(f fact, b event.Access, ev event.Event) []event.Event {
-	if b.Target.PID != 0 && b.Target.Start == 0 {
+	if b.Target.Start == 0 {
 		b.Target = s.processOf(b.Target.PID)
 		ev.Body = b
 	}
-	if b.Target == f.proc && !f.proc.IsZero() {
+	if b.Target == f.proc {
 		return nil // itself
 	}
 	if !f.acts.stranger {
 		return []event.Event{ev}
 	}
-	if !s.guards(b.Target) || f.proc.PID == int32(os.Getpid()) {
+	var start uint64
+	err := s.maps[sensorMapGuarded].Lookup(uint32(b.Target.PID), &start)
+	if err != nil || b.Target.Start != 0 && b.Target.Start != start || f.proc.PID == int32(os.Getpid()) {
 		return nil
 	}
-	ev.Stranger = true
+	b.Target.Start = start
+	ev.Stranger, ev.Body = true, b
+	if s.strangers[f.proc] {
+		return []event.Event{ev}
+	}
+	if len(s.strangers) >= maxStrangers {
+		clear(s.strangers)
+	}
+	s.strangers[f.proc] = true
 	return []event.Event{s.stranger(f, ev), ev}
 }
 
@@ -79,19 +85,24 @@ func (s *sensor) stranger(f fact, ev event.Event) event.Event {
 	return event.Event{Time: ev.Time, Proc: f.proc, Source: ev.Source, Body: x, Stranger: true}
 }
 
-// processOf finds the process that a thread belongs to; zero where it is gone.
+// processOf finds the process that a thread belongs to. Where it is gone, what
+// comes back has the number alone.
 func (s *sensor) processOf(tid int32) event.ProcID {
+	gone := event.ProcID{PID: tid}
+	if tid == 0 {
+		return gone
+	}
 	status, err := os.ReadFile(filepath.Join(s.procPath, strconv.Itoa(int(tid)), "status"))
 	if err != nil {
-		return event.ProcID{}
+		return gone
 	}
 	pid, err := parseTgid(status)
 	if err != nil {
-		return event.ProcID{}
+		return gone
 	}
 	start, err := readStart(s.procPath, pid)
 	if err != nil {
-		return event.ProcID{}
+		return gone
 	}
 	return event.ProcID{PID: pid, Start: start}
 }

@@ -75,7 +75,7 @@ type Namespace struct {
 // Access says that the process got at another one, with success. The same again
 // within a second is not said again.
 type Access struct {
-	Target ProcID // zero PID: not known, it is in another PID namespace
+	Target ProcID // Start 0: it was gone before it could be asked; PID 0: it is in another PID namespace
 	Method AccessMethod
 	Signal int // method signal: its number
 }
