@@ -111,6 +111,14 @@ func newBench(t *testing.T, ring int) *bench {
 	b := &bench{sensor: c.(*sensor), t: t, events: make(chan event.Event, 1<<16), ours: &ours{ids: map[event.ProcID]bool{}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
+	var loops sync.WaitGroup
+	for _, loop := range b.Loops() {
+		loops.Go(func() {
+			if err := loop(ctx); err != nil {
+				t.Errorf("work beside the sensor: %v", err)
+			}
+		})
+	}
 	go func() {
 		done <- b.Run(ctx, func(e event.Event) {
 			if b.ours.concerns(e) {
@@ -123,6 +131,7 @@ func newBench(t *testing.T, ring int) *bench {
 		if err := <-done; err != nil {
 			t.Errorf("run sensor: %v", err)
 		}
+		loops.Wait()
 		if err := b.Close(); err != nil {
 			t.Errorf("close sensor: %v", err)
 		}
@@ -302,6 +311,8 @@ func TestSensor(t *testing.T) {
 		"Every way to make a process keeps the mark":     testSpawns,
 		"An image tells where it came from":              testImages,
 		"Arguments overwritten later change nothing":     testRenameArgs,
+		"A program that calls getenv is noticed":         testGetenv,
+		"A variable that bash looks up is noticed":       testShellVariable,
 		"The costly hooks come off when idle":            testDisarm,
 	}
 	for name, test := range tests {

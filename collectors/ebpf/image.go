@@ -35,6 +35,7 @@ func (s *sensor) execed(f fact, x event.Exec, ev event.Event, emit func(event.Ev
 	x.ContainerID = s.boxes.of(f.groups, s.procPath, f.proc)
 	ev.Body = x
 	emit(ev)
+	s.taps.exec(f.proc, x)
 	if x.Bits32 {
 		ev.Body = event.Lost{Of: event.KindFileOpen, Count: 1, Cause: causeCompat}
 		emit(ev)

@@ -42,6 +42,8 @@ type sensor struct {
 	cgroup    *os.File // the root of the cgroup tree; nil: cgroupErr says why
 	cgroupErr error
 
+	taps *taps
+
 	mu       sync.Mutex
 	armed    []link.Link // there while something is watched; nil: nothing is
 	coverage []event.Coverage
@@ -148,6 +150,12 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 		return nil
 	case event.Exec:
 		return s.execed(f, b, ev, emit)
+	case event.EnvRead:
+		if !s.taps.read(f.proc, b.Names[0]) {
+			return nil
+		}
+	case event.Exit:
+		s.taps.exit(f.proc)
 	case event.Namespace:
 		b.Now = *s.foreign(&b.Now)
 		ev.Body = b
