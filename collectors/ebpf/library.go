@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/clawwatch/clawwatch/collectors/procfs"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -99,7 +100,7 @@ func (k *known) library(root int, name string) (file string, symbols map[string]
 	var st unix.Stat_t
 	var fs unix.Statfs_t
 	if err := errors.Join(unix.Fstat(fd, &st), unix.Fstatfs(fd, &fs)); err != nil ||
-		st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxLibrary || !answers(uint32(fs.Type)) {
+		st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxLibrary || !procfs.Answers(uint32(fs.Type)) {
 		unix.Close(fd)
 		return "", nil
 	}
@@ -132,7 +133,7 @@ func (k *known) closeAll() {
 
 // readProgram reads the head of an executable, if it is still that file.
 func readProgram(file string, id event.FileID, shell bool) (p executable, err error) {
-	f, err := openFile(file, id)
+	f, err := procfs.OpenFile(file, id)
 	if err != nil {
 		return p, err
 	}
