@@ -14,7 +14,7 @@ const module = "github.com/clawwatch/clawwatch/"
 // listed may import nothing of the project. "*" stands for every room.
 var may = []struct{ room, imports, because string }{
 	{"cmd/clawwatch", "*", "it lists collectors, exporters and verbs explicitly"},
-	{"internal/agent", "collectors collectors/ebpf collectors/openclaw collectors/procfs collectors/skills", "it owns them, and passes word between those that never meet"},
+	{"internal/agent", "collectors collectors/digest collectors/ebpf collectors/openclaw collectors/procfs collectors/skills", "it owns them, and passes word between those that never meet"},
 	{"internal/agent", "exporters exporters/otlp exporters/jsonl internal/console", "it owns where alerts and records go"},
 	{"internal/agent", "internal/pipeline internal/store internal/api internal/policy internal/redact internal/event rules", "it builds the pipeline and what stands behind it"},
 	{"internal/agent", "internal/policy/yamlfile", "its configuration is read as strictly as the policy"},
@@ -23,6 +23,7 @@ var may = []struct{ room, imports, because string }{
 	{"collectors/openclaw", "collectors collectors/procfs internal/event", "a mechanism of observing; it finds gateways in /proc"},
 	{"collectors/skills", "collectors internal/event", "a mechanism of observing"},
 	{"collectors/procfs", "collectors internal/event", "a mechanism of observing"},
+	{"collectors/digest", "collectors/procfs internal/event", "it tells what the kernel sensor cannot: the content of programs"},
 	{"internal/pipeline", "internal/proctab internal/attribution internal/policy internal/redact internal/event rules", "the stages in their order"},
 	{"internal/attribution", "internal/event", "facts in, a judgement out"},
 	{"internal/proctab", "internal/event", "processes are named by event.ProcID"},

@@ -54,7 +54,8 @@ func TestBuiltinRulesDoAsTheirTestsSay(t *testing.T) {
 func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.T) {
 	want := []string{
 		"configuration-rejected high",
-		"environment-access medium", "file-outside-approved-directories medium", "llm-auth-failure high", "restricted-data-access high",
+		"environment-access medium", "file-outside-approved-directories medium",
+		"fileless-execution high", "gateway-tampering high", "llm-auth-failure high", "process-injection high", "restricted-data-access high",
 		"skill-installation medium", "unapproved-endpoint high", "unusual-data-volume high",
 	}
 	var got []string

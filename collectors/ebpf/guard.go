@@ -15,8 +15,6 @@ import (
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
-const maxStrangers = 1024 // known by a snapshot
-
 // Guard has it reported when anybody, watched or not, gets at a process by a
 // signal, by tracing it or through its memory. It costs all others next to
 // nothing.
@@ -62,13 +60,6 @@ func (s *sensor) access(f fact, b event.Access, ev event.Event) []event.Event {
 	}
 	b.Target.Start = start
 	ev.Stranger, ev.Body = true, b
-	if s.strangers[f.proc] {
-		return []event.Event{ev}
-	}
-	if len(s.strangers) >= maxStrangers {
-		clear(s.strangers)
-	}
-	s.strangers[f.proc] = true
 	return []event.Event{s.stranger(f, ev), ev}
 }
 

@@ -44,7 +44,7 @@ func open(cfg collectors.Config) (*sensor, error) {
 	if err := mountTracefs(); err != nil {
 		return nil, err
 	}
-	s := &sensor{procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}, boxes: containers{}, strangers: map[event.ProcID]bool{}, taps: newTaps()}
+	s := &sensor{procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}, boxes: containers{}, taps: newTaps()}
 	if s.procPath == "" {
 		s.procPath = "/proc"
 	}

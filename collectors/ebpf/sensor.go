@@ -50,13 +50,12 @@ type sensor struct {
 	closed   bool
 
 	// Of Run alone.
-	paths     *resolver
-	args      pieces
-	boxes     containers
-	strangers map[event.ProcID]bool // who was told of
-	offset    int64                 // wall clock minus time since boot, ns
-	lost      map[loss]uint64
-	next      struct{ lost, clock, disarm time.Time }
+	paths  *resolver
+	args   pieces
+	boxes  containers
+	offset int64 // wall clock minus time since boot, ns
+	lost   map[loss]uint64
+	next   struct{ lost, clock, disarm time.Time }
 }
 
 // Coverage says what this kernel keeps from the sensor's sight; nothing where

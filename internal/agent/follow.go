@@ -53,8 +53,11 @@ func (a *Agent) fromKernel(ev event.Event) {
 	switch ev.Body.(type) {
 	case event.Candidate:
 		a.gateways.Nudge(ev.Proc)
+	case event.Exec:
+		a.digests.Offer(ev)
 	case event.Exit:
 		a.found.remove(ev.Proc)
+		a.unguard(ev.Proc)
 	}
 }
 
@@ -70,6 +73,9 @@ func (a *Agent) fromGateways(ev event.Event) {
 	ev.Body = g
 	a.emit(ev)
 	a.found.add(ev.Proc, g)
+	if g.Role == event.RoleGateway {
+		a.guard(ev.Proc)
+	}
 	a.skills.Follow(g)
 	a.follow(ev.Proc, g)
 }

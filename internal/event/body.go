@@ -56,7 +56,12 @@ type Creds struct {
 }
 
 // Namespaces are inode numbers; 0: the agent's own.
-type Namespaces struct{ Mount, PID, Net, User uint32 }
+type Namespaces struct {
+	Mount uint32 `json:"mount,omitempty"`
+	PID   uint32 `json:"pid,omitempty"`
+	Net   uint32 `json:"net,omitempty"`
+	User  uint32 `json:"user,omitempty"`
+}
 
 // Credentials says that the process changed its user, group or capabilities
 // without an exec.
@@ -77,7 +82,8 @@ type Namespace struct {
 type Access struct {
 	Target ProcID // Start 0: it was gone before it could be asked; PID 0: it is in another PID namespace
 	Method AccessMethod
-	Signal int // method signal: its number
+	Signal int  // method signal: its number
+	Write  bool // method proc_mem: opened for writing
 }
 
 // An AccessMethod says how a process got at another.
@@ -217,6 +223,7 @@ const (
 	RoleHelper  Role = "helper"  // a process that the gateway runs for itself
 	RoleTool    Role = "tool"    // started by an exec tool call, or descended from one
 	RoleCLI     Role = "cli"     // an openclaw command that a person or program ran, or descended from one
+	RoleAgent   Role = "agent"   // this agent; only ever a target
 )
 
 // ToolCall says that a model asked for a tool and OpenClaw recorded it.

@@ -43,7 +43,8 @@ type Config struct {
 	NewID    func(time.Time) string // unique, sorting by time
 	UserName func(uid uint32) string
 	Sink     Sink
-	MaxHeld  int // facts held back at most; 0: 100,000
+	MaxHeld  int          // facts held back at most; 0: 100,000
+	Self     event.ProcID // the agent's own process
 }
 
 // A Pipeline is the stages in order.
@@ -62,6 +63,7 @@ type Pipeline struct {
 	findings findings
 	groups   map[findingKey]*findingGroup // by key without a subject
 	names    names
+	digests  digests
 	writers  writers
 	runs     runs
 	stats    Stats
@@ -91,6 +93,7 @@ type item struct {
 	ev      event.Event
 	scope   *attribution.Scope
 	process *event.Process // as it was at the time
+	image   *event.Exec    // what it ran then; nil: not known
 	arrived time.Time
 	names   []string   // of the peer, as known at the time
 	found   []*finding // raised for it, kept for an amendment
@@ -104,7 +107,7 @@ func New(cfg Config) *Pipeline {
 	p := &Pipeline{
 		Config: cfg, engine: attribution.New(cfg.Redactor.String), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
-		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{}, groups: map[findingKey]*findingGroup{}, names: names{},
+		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{}, groups: map[findingKey]*findingGroup{}, names: names{}, digests: digests{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
 	return p
@@ -133,7 +136,9 @@ func (p *Pipeline) Push(ev event.Event) {
 	if x, ok := ev.Body.(event.Exec); ok && x.Snapshot && p.known(ev.Proc) {
 		return
 	}
-	p.track(ev)
+	if !p.track(ev) {
+		return
+	}
 	scope := p.engine.Observe(ev)
 	switch b := ev.Body.(type) {
 	case event.Candidate:
@@ -153,6 +158,12 @@ func (p *Pipeline) Push(ev event.Event) {
 		if b.Backfill {
 			return
 		}
+	case event.EnvRead:
+		read := p.asked(scope, b)
+		if read == nil {
+			return
+		}
+		ev.Body = *read
 	}
 	p.writers.note(ev, scope, p.now)
 	it := p.newItem(ev, scope)
@@ -160,8 +171,10 @@ func (p *Pipeline) Push(ev event.Event) {
 		p.names.learn(it.asker(), b, p.now)
 	}
 	p.hold(it)
-	if read := p.environment(it); read != nil {
-		p.hold(p.newItem(*read, scope))
+	for _, more := range []*event.Event{p.environment(it), p.reached(it)} {
+		if more != nil {
+			p.hold(p.newItem(*more, scope))
+		}
 	}
 	if ev.Body.Kind() == event.KindExit {
 		p.table.Exit(ev.Proc, p.now)
@@ -176,19 +189,34 @@ func (p *Pipeline) known(id event.ProcID) bool {
 }
 
 // track keeps the process table; an exit is noted after its fact has been
-// taken in.
-func (p *Pipeline) track(ev event.Event) {
+// taken in. It reports whether there is more to the fact than that.
+func (p *Pipeline) track(ev event.Event) bool {
 	switch b := ev.Body.(type) {
+	case event.Digest:
+		p.digests.learn(b)
+		return false
+	case event.Credentials:
+		return p.table.Become(ev.Proc, b.Creds) // each thread of a process may do it
+	case event.Namespace:
+		p.table.Enter(ev.Proc, b.Now)
 	case event.Fork:
 		p.table.Fork(ev.Proc, b)
 	case event.Exec:
 		p.table.Exec(ev.Proc, b)
+		if ev.Stranger && b.Snapshot { // who a stranger is; what it did follows, and not its end
+			p.table.Exit(ev.Proc, p.now)
+			return false
+		}
 	}
+	return true
 }
 
 func (p *Pipeline) newItem(ev event.Event, scope *attribution.Scope) *item {
 	it := &item{id: p.NewID(ev.Time), ev: ev, scope: scope, process: p.process(ev, scope), arrived: p.now}
 	it.names = p.names.of(it)
+	if proc := p.table.Get(ev.Proc); proc != nil {
+		it.image = proc.Image
+	}
 	return it
 }
 
@@ -267,7 +295,7 @@ func (p *Pipeline) release(e *list.Element, all bool) {
 
 // finish attributes, records and judges a fact.
 func (p *Pipeline) finish(it *item) {
-	a := p.engine.Attribute(it.scope, it.ev)
+	a := p.attribute(it)
 	view := p.view(it.scope, a)
 	rec := p.record(it, a, view)
 	if p.own(it, a, view) {
@@ -289,7 +317,7 @@ func (p *Pipeline) finish(it *item) {
 // known whose it is, or when that seemed surer than it is.
 func (p *Pipeline) amend(root event.ProcID) {
 	for _, it := range p.given.items[root] {
-		a := p.engine.Attribute(it.scope, it.ev)
+		a := p.attribute(it)
 		rec := p.record(it, a, p.view(it.scope, a))
 		rec.Amended = true
 		p.stats.Records++
@@ -300,6 +328,15 @@ func (p *Pipeline) amend(root event.ProcID) {
 			p.giveAgain(f)
 		}
 	}
+}
+
+// attribute answers for a fact, with the gateway at least where a stranger came
+// to it.
+func (p *Pipeline) attribute(it *item) *event.Attribution {
+	if a := p.engine.Attribute(it.scope, it.ev); a != nil {
+		return a
+	}
+	return p.done(it.ev)
 }
 
 // Bounds on what is kept for amendments: the first facts of the latest
