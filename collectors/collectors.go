@@ -89,6 +89,19 @@ type Lineage interface {
 	All() []event.ProcID
 }
 
+// A Guardian is a Collector that can watch over single processes, for what
+// anybody does to them, inside of a watched tree or not.
+type Guardian interface {
+	Guard(event.ProcID) error
+	Unguard(event.ProcID) error
+}
+
+// A Worker is a Collector with slow work beside Run. Its owner runs each loop
+// in a goroutine of its own until ctx is done.
+type Worker interface {
+	Loops() []func(ctx context.Context) error
+}
+
 // A Reporter is a Collector that knows which parts of it this host refused.
 type Reporter interface{ Coverage() []event.Coverage }
 

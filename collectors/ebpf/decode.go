@@ -31,6 +31,8 @@ type fact struct {
 	head   *head // what a process said on a connection
 	// stranger: the process is in no watched tree
 	stranger bool
+	acts     *acts // of an access: who acts
+	groups   groups
 }
 
 // kind is what users call the record's kind.
@@ -68,6 +70,14 @@ func eventKind(k sensorKind) event.Kind {
 		return event.KindSocket
 	case sensorKindKIND_HEAD:
 		return event.KindTLSName
+	case sensorKindKIND_ACCESS:
+		return event.KindAccess
+	case sensorKindKIND_IDENTITY:
+		return event.KindCredentials
+	case sensorKindKIND_GETENV:
+		return event.KindEnvRead
+	case sensorKindKIND_COMPAT:
+		return event.KindFileOpen
 	default:
 		return event.KindClose
 	}
@@ -109,7 +119,7 @@ func (p *pieces) decode(raw []byte) (fact, error) {
 	case sensorKindKIND_FORK:
 		f.body, err = decodeFork(raw)
 	case sensorKindKIND_EXEC:
-		f.body, err = p.decodeExec(f.proc, raw)
+		f.body, f.groups, err = p.decodeExec(f.proc, raw)
 	case sensorKindKIND_ARGS:
 		err = p.decodeArgs(f.proc, raw)
 	case sensorKindKIND_EXIT:
@@ -132,6 +142,14 @@ func (p *pieces) decode(raw []byte) (fact, error) {
 		f.body, err = decodeSocket(raw)
 	case sensorKindKIND_HEAD:
 		f.head, err = decodeHead(raw)
+	case sensorKindKIND_ACCESS:
+		err = f.decodeAccess(raw)
+	case sensorKindKIND_IDENTITY:
+		f.body, err = decodeIdentity(raw)
+	case sensorKindKIND_GETENV:
+		f.body, err = decodeGetenv(raw)
+	case sensorKindKIND_COMPAT:
+		f.body = event.Lost{Of: event.KindFileOpen, Count: 1, Cause: causeCompat}
 	default:
 		err = fmt.Errorf("record of unknown kind %d", h.Kind)
 	}
@@ -180,30 +198,21 @@ func (p *pieces) decodeArgs(id event.ProcID, raw []byte) error {
 	return nil
 }
 
-func (p *pieces) decodeExec(id event.ProcID, raw []byte) (event.Body, error) {
+func (p *pieces) decodeExec(id event.ProcID, raw []byte) (event.Body, groups, error) {
 	r, rest, err := split[sensorExecRec](raw)
 	if err != nil {
-		return nil, err
+		return nil, groups{}, err
 	}
 	args := p.take(id)
-	path, rest, err := cut(rest, r.PathLen)
-	if err != nil {
-		return nil, err
+	var texts [5]string
+	for i, n := range []uint16{r.PathLen, r.CwdLen, r.EnvLen, r.ArgsLen, r.NameLen} {
+		if texts[i], rest, err = cut(rest, n); err != nil {
+			return nil, groups{}, err
+		}
 	}
-	cwd, rest, err := cut(rest, r.CwdLen)
-	if err != nil {
-		return nil, err
-	}
-	env, rest, err := cut(rest, r.EnvLen)
-	if err != nil {
-		return nil, err
-	}
-	inline, _, err := cut(rest, r.ArgsLen)
-	if err != nil {
-		return nil, err
-	}
+	path, cwd, env, inline, name := texts[0], texts[1], texts[2], texts[3], texts[4]
 	all := string(args) + inline
-	return event.Exec{
+	x := event.Exec{
 		Path:          kernelPath(path),
 		Args:          words(all),
 		ArgsTruncated: uint64(len(all)) < uint64(r.ArgsTotal),
@@ -213,7 +222,10 @@ func (p *pieces) decodeExec(id event.ProcID, raw []byte) (event.Body, error) {
 		Parent:        event.ProcID{PID: int32(r.ParentPid), Start: r.ParentStart},
 		UID:           r.Uid,
 		Comm:          comm(&r.Comm),
-	}, nil
+		Name:          name,
+	}
+	describe(&x, r)
+	return x, groups{v2: r.Cgroup, all: r.Cgroups, mnt: r.Ns.Mnt}, nil
 }
 
 func decodeExit(raw []byte) (event.Body, error) {

@@ -64,15 +64,21 @@ func records() map[string]struct {
 			wire(sensorExecRec{
 				H: header(sensorKindKIND_EXEC, sensorFlagsENV_TRUNCATED), ParentPid: 40, ParentStart: 76, Uid: 7,
 				ArgsTotal: 7, PathLen: 11, CwdLen: 4, EnvLen: 4, ArgsLen: 7, Comm: commOf("fifteen-bytes-x"),
-			}, etc, tmp, "A\x00B\x00", "a\x00\x00bcd\x00"),
+				NameLen: 3, Image: sensorImageIMAGE_SCRIPT | sensorImageIMAGE_32BIT, Session: 3, Creds: sensorCreds{Uid: 7, Suid: 8},
+				Ns: sensorNamespaces{Net: 9}, File: sensorFileId{Inode: 5, Size: 6, Modified: 7, Changed: 8, Dev: 8<<20 | 3, Magic: 0xef53},
+			}, etc, tmp, "A\x00B\x00", "a\x00\x00bcd\x00", "./x"),
 			event.Exec{
 				Path: "/etc/passwd", Cwd: "/tmp", Args: []string{"a", "", "bcd"}, EnvNames: []string{"A", "B"},
 				EnvTruncated: true, Parent: parent, UID: 7, Comm: "fifteen-bytes-x",
+				Name: "./x", Script: true, Bits32: true, Session: 3, Creds: &event.Creds{UID: 7, SUID: 8}, Namespaces: &event.Namespaces{Net: 9},
+				File: event.FileID{Dev: 0x803, Inode: 5, Size: 6, Modified: 7, Changed: 8, Magic: 0xef53},
 			},
 		},
 		"exec in the root directory, whose arguments could not be read": {
 			wire(sensorExecRec{H: header(sensorKindKIND_EXEC), ArgsTotal: 7, PathLen: 11}, etc),
-			event.Exec{Path: "/etc/passwd", Cwd: "/", ArgsTruncated: true},
+			event.Exec{
+				Path: "/etc/passwd", Cwd: "/", ArgsTruncated: true, Creds: &event.Creds{}, Namespaces: &event.Namespaces{},
+			},
 		},
 		"exit with a status":         {wire(sensorExitRec{H: header(sensorKindKIND_EXIT), Status: 3 << 8}), event.Exit{Code: 3}},
 		"exit by signal with a core": {wire(sensorExitRec{H: header(sensorKindKIND_EXIT), Status: 11 | 0x80}), event.Exit{Signal: 11}},

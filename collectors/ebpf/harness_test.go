@@ -29,6 +29,7 @@ func actions() map[string]func(out io.Writer) error {
 		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
 		"listen": actListen, "long": actLong, "services": actServices, "odd": actOdd, "pass": actPass, "tls": actTLS, "http": actHTTP,
 		"fast-open": actFastOpen, "multipath": actMultipath, "datagrams": actDatagrams, "names-by-tcp": actNamesByTCP, "knock": actKnock, "quic": actQUIC,
+		"access": actAccess, "identity": actIdentity, "spawns": actSpawns, "images": actImages, "rename-args": actRenameArgs, "overwrite": actOverwrite,
 		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
 }
@@ -40,10 +41,15 @@ func TestMain(m *testing.M) {
 	}
 	os.Unsetenv(actionVariable)
 	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil {
 		os.Exit(3)
 	}
-	if err := actions()[name](os.Stdout); err != nil {
+	act := actions()[name]
+	if name == "reach" {
+		act = func(io.Writer) error { return actReach(strings.Fields(line)[1:]) }
+	}
+	if err := act(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(4)
 	}
@@ -107,6 +113,14 @@ func newBench(t *testing.T, ring int) *bench {
 	b := &bench{sensor: c.(*sensor), t: t, events: make(chan event.Event, 1<<16), ours: &ours{ids: map[event.ProcID]bool{}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
+	var loops sync.WaitGroup
+	for _, loop := range b.Loops() {
+		loops.Go(func() {
+			if err := loop(ctx); err != nil {
+				t.Errorf("work beside the sensor: %v", err)
+			}
+		})
+	}
 	go func() {
 		done <- b.Run(ctx, func(e event.Event) {
 			if b.ours.concerns(e) {
@@ -119,6 +133,7 @@ func newBench(t *testing.T, ring int) *bench {
 		if err := <-done; err != nil {
 			t.Errorf("run sensor: %v", err)
 		}
+		loops.Wait()
 		if err := b.Close(); err != nil {
 			t.Errorf("close sensor: %v", err)
 		}
@@ -317,6 +332,14 @@ func TestSensor(t *testing.T) {
 		"Datagrams tell, and not a connect without any":  testDatagrams,
 		"Answers over TCP give names":                    testNamesByTCP,
 		"A stranger at a gateway's port is seen":         testStranger,
+		"Access to other processes is reported":          testAccess,
+		"A stranger at a guarded process is reported":    testGuard,
+		"Changes of user and namespace are reported":     testIdentity,
+		"Every way to make a process keeps the mark":     testSpawns,
+		"An image tells where it came from":              testImages,
+		"Arguments overwritten later change nothing":     testRenameArgs,
+		"A program that calls getenv is noticed":         testGetenv,
+		"A variable that bash looks up is noticed":       testShellVariable,
 		"The costly hooks come off when idle":            testDisarm,
 	}
 	for name, test := range tests {

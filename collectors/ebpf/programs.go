@@ -3,7 +3,9 @@ package ebpf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/cilium/ebpf"
@@ -21,6 +23,7 @@ const (
 	syscalls             // to the exits of system calls
 	cgroup               // to the root of the cgroup tree
 	called               // nowhere: the agent runs it
+	library              // to functions of libraries, for single processes: see env.go
 )
 
 // A program is one function of the object, and where it goes.
@@ -42,6 +45,7 @@ func programs() []program {
 		return program{name: name, hook: syscalls, armed: true, calls: calls, kinds: []event.Kind{kind}}
 	}
 	udp := []event.Kind{event.KindConnect, event.KindClose}
+	access := []event.Kind{event.KindAccess}
 	return []program{
 		{name: sensorProgForked, kinds: []event.Kind{event.KindFork}},
 		{name: sensorProgExeced, kinds: []event.Kind{event.KindExec}},
@@ -86,6 +90,27 @@ func programs() []program {
 		file(sensorProgRecvmsgDone, event.KindFileOpen, "recvmsg"),
 		file(sensorProgRecvmmsgDone, event.KindFileOpen, "recvmmsg"),
 		file(sensorProgGetfdDone, event.KindFileOpen, "pidfd_getfd"),
+
+		{name: sensorProgSignalled, armed: true, kinds: access, lack: "signals between processes"},
+		{name: sensorProgPtraced, hook: syscalls, armed: true, calls: []string{"ptrace"}, kinds: access, lack: "tracing of processes"},
+		{name: sensorProgVmRead, hook: syscalls, armed: true, calls: []string{"process_vm_readv"}, kinds: access, lack: "reads of the memory of others"},
+		{name: sensorProgVmWritten, hook: syscalls, armed: true, calls: []string{"process_vm_writev"}, kinds: access, lack: "writes to the memory of others"},
+		{name: sensorProgFdTaken, hook: syscalls, armed: true, calls: []string{"pidfd_getfd"}, kinds: access, lack: "descriptors taken from others"},
+		{
+			name: sensorProgIdentified, hook: syscalls, armed: true, calls: slices.Sorted(maps.Values(identityCalls())),
+			kinds: []event.Kind{event.KindCredentials, event.KindNamespace}, lack: "changes of user, capabilities and namespaces between two execs",
+		},
+		{name: sensorProgGotEnv, hook: library, kinds: []event.Kind{event.KindEnvRead}, lack: "names of variables that programs ask their C library for"},
+		{name: sensorProgShellFound, hook: library, kinds: []event.Kind{event.KindEnvRead}, lack: "names of variables that bash looks up"},
+	}
+}
+
+// identityCalls are the system calls that change who a process is, by number.
+func identityCalls() map[int64]string {
+	return map[int64]string{
+		unix.SYS_SETUID: "setuid", unix.SYS_SETGID: "setgid", unix.SYS_SETREUID: "setreuid", unix.SYS_SETREGID: "setregid",
+		unix.SYS_SETRESUID: "setresuid", unix.SYS_SETRESGID: "setresgid", unix.SYS_CAPSET: "capset",
+		unix.SYS_UNSHARE: "unshare", unix.SYS_SETNS: "setns", unix.SYS_CHROOT: "chroot", unix.SYS_PIVOT_ROOT: "pivot_root",
 	}
 }
 

@@ -33,6 +33,7 @@ const (
 // Run runs.
 type sensor struct {
 	procPath  string
+	own       event.Namespaces // the agent's
 	maps      map[string]*ebpf.Map
 	progs     map[string]*ebpf.Program
 	udpEnds   *ebpf.Variable
@@ -43,6 +44,8 @@ type sensor struct {
 	cgroup    *os.File // the root of the cgroup tree; nil: cgroupErr says why
 	cgroupErr error
 
+	taps *taps
+
 	mu       sync.Mutex
 	armed    []link.Link // there while something is watched; nil: nothing is
 	coverage []event.Coverage
@@ -52,6 +55,7 @@ type sensor struct {
 	paths  *resolver
 	args   pieces
 	heads  heads
+	boxes  containers
 	offset int64 // wall clock minus time since boot, ns
 	lost   map[loss]uint64
 	next   struct{ lost, clock, disarm, totals time.Time }
@@ -147,11 +151,30 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 	if f.head != nil {
 		s.say(s.heads.take(f.head), emit)
 	}
+	ev := event.Event{
+		Time: time.Unix(0, int64(f.boot)+s.offset), Proc: f.proc, Source: event.SourceEBPF, Body: f.body, Stranger: f.stranger,
+	}
 	switch b := f.body.(type) {
 	case event.Close:
 		s.say(s.heads.closed(b.Socket), emit)
 	case nil:
 		return nil // a piece of a larger one
+	case event.Access:
+		for _, ev := range s.access(f, b, ev) {
+			emit(ev)
+		}
+		return nil
+	case event.Exec:
+		return s.execed(f, b, ev, emit)
+	case event.EnvRead:
+		if !s.taps.read(f.proc, b.Names[0]) {
+			return nil
+		}
+	case event.Exit:
+		s.taps.exit(f.proc)
+	case event.Namespace:
+		b.Now = *s.foreign(&b.Now)
+		ev.Body = b
 	case event.Candidate:
 		s.mu.Lock()
 		err := s.arm()
@@ -160,9 +183,10 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 			return err
 		}
 	}
-	emit(event.Event{
-		Time: time.Unix(0, int64(f.boot)+s.offset), Proc: f.proc, Source: event.SourceEBPF, Body: f.body, Stranger: f.stranger,
-	})
+	if f.stranger {
+		emit(s.stranger(f, ev.Time))
+	}
+	emit(ev)
 	return nil
 }
 

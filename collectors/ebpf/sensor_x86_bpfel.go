@@ -13,6 +13,19 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type sensorAccessRec struct {
+	_           structs.HostLayout
+	H           sensorHeader
+	TargetStart uint64
+	TargetPid   uint32
+	Method      sensorMethod
+	Signal      uint32
+	Stranger    uint32
+	Uid         uint32
+	Unused      uint32
+	Comm        [16]int8
+}
+
 type sensorAddrs struct {
 	_         structs.HostLayout
 	Local     [16]uint8
@@ -28,6 +41,14 @@ type sensorArgsRec struct {
 	H      sensorHeader
 	Offset uint32
 	Len    uint32
+}
+
+type sensorAsked struct {
+	_     structs.HostLayout
+	Start uint64
+	Tgid  uint32
+	Shell uint32
+	Name  [64]int8
 }
 
 type sensorCandidateRec struct {
@@ -57,6 +78,23 @@ type sensorChangeRec struct {
 	Unused  uint32
 }
 
+type sensorCompatRec struct {
+	_ structs.HostLayout
+	H sensorHeader
+}
+
+type sensorCreds struct {
+	_         structs.HostLayout
+	Permitted uint64
+	Effective uint64
+	Uid       uint32
+	Euid      uint32
+	Suid      uint32
+	Gid       uint32
+	Egid      uint32
+	Sgid      uint32
+}
+
 type sensorDnsRec struct {
 	_      structs.HostLayout
 	H      sensorHeader
@@ -70,21 +108,29 @@ type sensorDnsRec struct {
 
 type sensorDropCounts struct {
 	_  structs.HostLayout
-	Of [20]uint64
+	Of [24]uint64
 }
 
 type sensorExecRec struct {
 	_           structs.HostLayout
 	H           sensorHeader
 	ParentStart uint64
+	Cgroup      uint64
+	Cgroups     uint64
+	File        sensorFileId
+	Creds       sensorCreds
+	Ns          sensorNamespaces
 	ParentPid   uint32
 	Uid         uint32
+	Session     uint32
+	Image       sensorImage
 	ArgsTotal   uint32
 	PathLen     uint16
 	CwdLen      uint16
 	EnvLen      uint16
 	ArgsLen     uint16
-	Unused      uint32
+	NameLen     uint16
+	Unused      uint16
 	Comm        [16]int8
 }
 
@@ -93,6 +139,16 @@ type sensorExitRec struct {
 	H      sensorHeader
 	Status uint32
 	Unused uint32
+}
+
+type sensorFileId struct {
+	_        structs.HostLayout
+	Inode    uint64
+	Size     uint64
+	Modified int64
+	Changed  int64
+	Dev      uint32
+	Magic    uint32
 }
 
 type sensorFlags uint32
@@ -137,6 +193,14 @@ type sensorForkRec struct {
 	Comm        [16]int8
 }
 
+type sensorGetenvRec struct {
+	_      structs.HostLayout
+	H      sensorHeader
+	Shell  uint32
+	Unused uint32
+	Name   [64]int8
+}
+
 type sensorHeadRec struct {
 	_      structs.HostLayout
 	H      sensorHeader
@@ -156,6 +220,24 @@ type sensorHeader struct {
 	Kind  sensorKind
 	Flags sensorFlags
 }
+
+type sensorIdentityRec struct {
+	_     structs.HostLayout
+	H     sensorHeader
+	Creds sensorCreds
+	Ns    sensorNamespaces
+	Call  uint64
+}
+
+type sensorImage uint32
+
+const (
+	sensorImageIMAGE_DELETED  sensorImage = 1
+	sensorImageIMAGE_MEMORY   sensorImage = 2
+	sensorImageIMAGE_SCRIPT   sensorImage = 4
+	sensorImageIMAGE_32BIT    sensorImage = 8
+	sensorImageIMAGE_TERMINAL sensorImage = 16
+)
 
 type sensorKind uint32
 
@@ -180,13 +262,36 @@ const (
 	sensorKindKIND_VSOCK     sensorKind = 17
 	sensorKindKIND_SOCKET    sensorKind = 18
 	sensorKindKIND_HEAD      sensorKind = 19
-	sensorKindKINDS          sensorKind = 20
+	sensorKindKIND_ACCESS    sensorKind = 20
+	sensorKindKIND_IDENTITY  sensorKind = 21
+	sensorKindKIND_GETENV    sensorKind = 22
+	sensorKindKIND_COMPAT    sensorKind = 23
+	sensorKindKINDS          sensorKind = 24
 )
 
 type sensorMark struct {
 	_      structs.HostLayout
 	Exited uint32
-	Unused uint32
+	Compat uint32
+}
+
+type sensorMethod uint32
+
+const (
+	sensorMethodMETHOD_SIGNAL   sensorMethod = 0
+	sensorMethodMETHOD_PTRACE   sensorMethod = 1
+	sensorMethodMETHOD_TRACEME  sensorMethod = 2
+	sensorMethodMETHOD_VM_READ  sensorMethod = 3
+	sensorMethodMETHOD_VM_WRITE sensorMethod = 4
+	sensorMethodMETHOD_GETFD    sensorMethod = 5
+)
+
+type sensorNamespaces struct {
+	_    structs.HostLayout
+	Mnt  uint32
+	Pid  uint32
+	Net  uint32
+	User uint32
 }
 
 type sensorOnce struct {
@@ -211,6 +316,15 @@ type sensorPeer struct {
 	Address [16]uint8
 	Port    uint16
 	Unused  [3]uint16
+}
+
+type sensorRepeat struct {
+	_      structs.HostLayout
+	Start  uint64
+	Tgid   uint32
+	Target uint32
+	Method sensorMethod
+	Signal uint32
 }
 
 type sensorScratch struct {
@@ -269,12 +383,15 @@ type sensorUnixRec struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	sensorMapAsked           = "asked"
 	sensorMapDrops           = "drops"
 	sensorMapFlows           = "flows"
+	sensorMapGuarded         = "guarded"
 	sensorMapHeadless        = "headless"
 	sensorMapMarks           = "marks"
 	sensorMapPeers           = "peers"
 	sensorMapPorts           = "ports"
+	sensorMapRepeats         = "repeats"
 	sensorMapRing            = "ring"
 	sensorMapScratches       = "scratches"
 	sensorMapTold            = "told"
@@ -283,14 +400,18 @@ const (
 	sensorProgConnected      = "connected"
 	sensorProgExeced         = "execed"
 	sensorProgExited         = "exited"
+	sensorProgFdTaken        = "fd_taken"
 	sensorProgForked         = "forked"
 	sensorProgGetfdDone      = "getfd_done"
+	sensorProgGotEnv         = "got_env"
+	sensorProgIdentified     = "identified"
 	sensorProgListening      = "listening"
 	sensorProgMkdirDone      = "mkdir_done"
 	sensorProgMkdiratDone    = "mkdirat_done"
 	sensorProgOpened         = "opened"
 	sensorProgPacketIn       = "packet_in"
 	sensorProgPacketOut      = "packet_out"
+	sensorProgPtraced        = "ptraced"
 	sensorProgReceived       = "received"
 	sensorProgRecvmmsgDone   = "recvmmsg_done"
 	sensorProgRecvmsgDone    = "recvmsg_done"
@@ -302,6 +423,8 @@ const (
 	sensorProgSendmsgDone    = "sendmsg_done"
 	sensorProgSendtoDone     = "sendto_done"
 	sensorProgSent           = "sent"
+	sensorProgShellFound     = "shell_found"
+	sensorProgSignalled      = "signalled"
 	sensorProgSockCreated    = "sock_created"
 	sensorProgSockReleased   = "sock_released"
 	sensorProgSocketMade     = "socket_made"
@@ -310,6 +433,8 @@ const (
 	sensorProgUnlinkDone     = "unlink_done"
 	sensorProgUnlinkatDone   = "unlinkat_done"
 	sensorProgUringSubmitted = "uring_submitted"
+	sensorProgVmRead         = "vm_read"
+	sensorProgVmWritten      = "vm_written"
 	sensorProgWatched        = "watched"
 	sensorVarPidNs           = "pid_ns"
 	sensorVarSeesPackets     = "sees_packets"
@@ -364,14 +489,18 @@ type sensorProgramSpecs struct {
 	Connected      *ebpf.ProgramSpec `ebpf:"connected"`
 	Execed         *ebpf.ProgramSpec `ebpf:"execed"`
 	Exited         *ebpf.ProgramSpec `ebpf:"exited"`
+	FdTaken        *ebpf.ProgramSpec `ebpf:"fd_taken"`
 	Forked         *ebpf.ProgramSpec `ebpf:"forked"`
 	GetfdDone      *ebpf.ProgramSpec `ebpf:"getfd_done"`
+	GotEnv         *ebpf.ProgramSpec `ebpf:"got_env"`
+	Identified     *ebpf.ProgramSpec `ebpf:"identified"`
 	Listening      *ebpf.ProgramSpec `ebpf:"listening"`
 	MkdirDone      *ebpf.ProgramSpec `ebpf:"mkdir_done"`
 	MkdiratDone    *ebpf.ProgramSpec `ebpf:"mkdirat_done"`
 	Opened         *ebpf.ProgramSpec `ebpf:"opened"`
 	PacketIn       *ebpf.ProgramSpec `ebpf:"packet_in"`
 	PacketOut      *ebpf.ProgramSpec `ebpf:"packet_out"`
+	Ptraced        *ebpf.ProgramSpec `ebpf:"ptraced"`
 	Received       *ebpf.ProgramSpec `ebpf:"received"`
 	RecvmmsgDone   *ebpf.ProgramSpec `ebpf:"recvmmsg_done"`
 	RecvmsgDone    *ebpf.ProgramSpec `ebpf:"recvmsg_done"`
@@ -383,6 +512,8 @@ type sensorProgramSpecs struct {
 	SendmsgDone    *ebpf.ProgramSpec `ebpf:"sendmsg_done"`
 	SendtoDone     *ebpf.ProgramSpec `ebpf:"sendto_done"`
 	Sent           *ebpf.ProgramSpec `ebpf:"sent"`
+	ShellFound     *ebpf.ProgramSpec `ebpf:"shell_found"`
+	Signalled      *ebpf.ProgramSpec `ebpf:"signalled"`
 	SockCreated    *ebpf.ProgramSpec `ebpf:"sock_created"`
 	SockReleased   *ebpf.ProgramSpec `ebpf:"sock_released"`
 	SocketMade     *ebpf.ProgramSpec `ebpf:"socket_made"`
@@ -391,6 +522,8 @@ type sensorProgramSpecs struct {
 	UnlinkDone     *ebpf.ProgramSpec `ebpf:"unlink_done"`
 	UnlinkatDone   *ebpf.ProgramSpec `ebpf:"unlinkat_done"`
 	UringSubmitted *ebpf.ProgramSpec `ebpf:"uring_submitted"`
+	VmRead         *ebpf.ProgramSpec `ebpf:"vm_read"`
+	VmWritten      *ebpf.ProgramSpec `ebpf:"vm_written"`
 	Watched        *ebpf.ProgramSpec `ebpf:"watched"`
 }
 
@@ -398,12 +531,15 @@ type sensorProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorMapSpecs struct {
+	Asked     *ebpf.MapSpec `ebpf:"asked"`
 	Drops     *ebpf.MapSpec `ebpf:"drops"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
+	Guarded   *ebpf.MapSpec `ebpf:"guarded"`
 	Headless  *ebpf.MapSpec `ebpf:"headless"`
 	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Peers     *ebpf.MapSpec `ebpf:"peers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
+	Repeats   *ebpf.MapSpec `ebpf:"repeats"`
 	Ring      *ebpf.MapSpec `ebpf:"ring"`
 	Scratches *ebpf.MapSpec `ebpf:"scratches"`
 	Told      *ebpf.MapSpec `ebpf:"told"`
@@ -439,12 +575,15 @@ func (o *sensorObjects) Close() error {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorMaps struct {
+	Asked     *ebpf.Map `ebpf:"asked"`
 	Drops     *ebpf.Map `ebpf:"drops"`
 	Flows     *ebpf.Map `ebpf:"flows"`
+	Guarded   *ebpf.Map `ebpf:"guarded"`
 	Headless  *ebpf.Map `ebpf:"headless"`
 	Marks     *ebpf.Map `ebpf:"marks"`
 	Peers     *ebpf.Map `ebpf:"peers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
+	Repeats   *ebpf.Map `ebpf:"repeats"`
 	Ring      *ebpf.Map `ebpf:"ring"`
 	Scratches *ebpf.Map `ebpf:"scratches"`
 	Told      *ebpf.Map `ebpf:"told"`
@@ -452,12 +591,15 @@ type sensorMaps struct {
 
 func (m *sensorMaps) Close() error {
 	return _SensorClose(
+		m.Asked,
 		m.Drops,
 		m.Flows,
+		m.Guarded,
 		m.Headless,
 		m.Marks,
 		m.Peers,
 		m.Ports,
+		m.Repeats,
 		m.Ring,
 		m.Scratches,
 		m.Told,
@@ -483,14 +625,18 @@ type sensorPrograms struct {
 	Connected      *ebpf.Program `ebpf:"connected"`
 	Execed         *ebpf.Program `ebpf:"execed"`
 	Exited         *ebpf.Program `ebpf:"exited"`
+	FdTaken        *ebpf.Program `ebpf:"fd_taken"`
 	Forked         *ebpf.Program `ebpf:"forked"`
 	GetfdDone      *ebpf.Program `ebpf:"getfd_done"`
+	GotEnv         *ebpf.Program `ebpf:"got_env"`
+	Identified     *ebpf.Program `ebpf:"identified"`
 	Listening      *ebpf.Program `ebpf:"listening"`
 	MkdirDone      *ebpf.Program `ebpf:"mkdir_done"`
 	MkdiratDone    *ebpf.Program `ebpf:"mkdirat_done"`
 	Opened         *ebpf.Program `ebpf:"opened"`
 	PacketIn       *ebpf.Program `ebpf:"packet_in"`
 	PacketOut      *ebpf.Program `ebpf:"packet_out"`
+	Ptraced        *ebpf.Program `ebpf:"ptraced"`
 	Received       *ebpf.Program `ebpf:"received"`
 	RecvmmsgDone   *ebpf.Program `ebpf:"recvmmsg_done"`
 	RecvmsgDone    *ebpf.Program `ebpf:"recvmsg_done"`
@@ -502,6 +648,8 @@ type sensorPrograms struct {
 	SendmsgDone    *ebpf.Program `ebpf:"sendmsg_done"`
 	SendtoDone     *ebpf.Program `ebpf:"sendto_done"`
 	Sent           *ebpf.Program `ebpf:"sent"`
+	ShellFound     *ebpf.Program `ebpf:"shell_found"`
+	Signalled      *ebpf.Program `ebpf:"signalled"`
 	SockCreated    *ebpf.Program `ebpf:"sock_created"`
 	SockReleased   *ebpf.Program `ebpf:"sock_released"`
 	SocketMade     *ebpf.Program `ebpf:"socket_made"`
@@ -510,6 +658,8 @@ type sensorPrograms struct {
 	UnlinkDone     *ebpf.Program `ebpf:"unlink_done"`
 	UnlinkatDone   *ebpf.Program `ebpf:"unlinkat_done"`
 	UringSubmitted *ebpf.Program `ebpf:"uring_submitted"`
+	VmRead         *ebpf.Program `ebpf:"vm_read"`
+	VmWritten      *ebpf.Program `ebpf:"vm_written"`
 	Watched        *ebpf.Program `ebpf:"watched"`
 }
 
@@ -520,14 +670,18 @@ func (p *sensorPrograms) Close() error {
 		p.Connected,
 		p.Execed,
 		p.Exited,
+		p.FdTaken,
 		p.Forked,
 		p.GetfdDone,
+		p.GotEnv,
+		p.Identified,
 		p.Listening,
 		p.MkdirDone,
 		p.MkdiratDone,
 		p.Opened,
 		p.PacketIn,
 		p.PacketOut,
+		p.Ptraced,
 		p.Received,
 		p.RecvmmsgDone,
 		p.RecvmsgDone,
@@ -539,6 +693,8 @@ func (p *sensorPrograms) Close() error {
 		p.SendmsgDone,
 		p.SendtoDone,
 		p.Sent,
+		p.ShellFound,
+		p.Signalled,
 		p.SockCreated,
 		p.SockReleased,
 		p.SocketMade,
@@ -547,6 +703,8 @@ func (p *sensorPrograms) Close() error {
 		p.UnlinkDone,
 		p.UnlinkatDone,
 		p.UringSubmitted,
+		p.VmRead,
+		p.VmWritten,
 		p.Watched,
 	)
 }

@@ -44,6 +44,9 @@ func putRecord(dst plog.LogRecord, r *event.Record, now time.Time) {
 	putNetwork(a, r.Network)
 	putDNS(a, r.DNS)
 	putEnv(a, r.Env)
+	putAccess(a, r.Access)
+	a.str("clawwatch.call", r.Call)
+	a.yes("clawwatch.stranger", r.Stranger)
 	putLLM(a, r.LLM)
 	putTool(a, r.Tool)
 	putSession(a, r.Session)
@@ -107,6 +110,11 @@ func summary(r *event.Record) string {
 		object = r.DNS.Name
 	case r.Env != nil:
 		object = fmt.Sprintf("%s, %d names", r.Env.Method, len(r.Env.Names))
+	case r.Access != nil:
+		object = string(r.Access.Method)
+		if t := r.Access.Target; t != nil {
+			object += " " + strconv.Itoa(int(t.PID))
+		}
 	case r.LLM != nil:
 		object = r.LLM.Provider + "/" + r.LLM.Model
 	case r.Tool != nil:

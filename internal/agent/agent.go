@@ -33,6 +33,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawwatch/clawwatch/collectors"
+	"github.com/clawwatch/clawwatch/collectors/digest"
 	"github.com/clawwatch/clawwatch/collectors/openclaw"
 	"github.com/clawwatch/clawwatch/collectors/skills"
 	"github.com/clawwatch/clawwatch/exporters"
@@ -75,6 +76,7 @@ type Agent struct {
 	redactor  *redact.Redactor
 	exporters []delivery
 	sensors   []collectors.Collector
+	digests   *digest.Hasher
 	watcher   collectors.Watcher // of the sensors, the one that marks trees; nil: none
 	gateways  *openclaw.Collector
 	skills    *skills.Collector
@@ -145,6 +147,7 @@ func (a *Agent) openCollectors() error {
 			a.watcher = w
 		}
 	}
+	a.digests = digest.New(host.ProcPath)
 	since := a.started
 	if last, err := a.store.LastTime(context.Background()); err == nil && !last.IsZero() && last.Before(since) {
 		since = last // records that OpenClaw wrote while nobody watched
@@ -191,11 +194,17 @@ func (a *Agent) observe(ctx context.Context) error {
 		run  func(context.Context, func(event.Event)) error
 		emit func(event.Event)
 	}
-	all := []collector{{"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}}
+	all := []collector{{"digest", a.digests.Run, a.emit}, {"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}}
+	var g errgroup.Group
 	for _, s := range a.sensors {
 		all = append(all, collector{"kernel", s.Run, a.fromKernel})
+		if w, ok := s.(collectors.Worker); ok {
+			for _, loop := range w.Loops() {
+				g.Go(func() error { return loop(ctx) })
+			}
+		}
 	}
-	var g errgroup.Group
+	a.guardSelf()
 	for _, c := range all {
 		g.Go(func() error {
 			err := c.run(ctx, c.emit)
@@ -231,7 +240,7 @@ func (a *Agent) pump() {
 	rand.Read(seed[:]) //nolint:errcheck // never fails, says its documentation
 	entropy := mrand.NewChaCha8(seed)
 	p := pipeline.New(pipeline.Config{
-		Policy: a.opt.Policy, Host: thisHost(), Rules: a.opt.Rules, Redactor: a.redactor, Sink: sink{a.out}, UserName: userNames(),
+		Policy: a.opt.Policy, Host: thisHost(), Rules: a.opt.Rules, Redactor: a.redactor, Sink: sink{a.out}, UserName: userNames(), Self: self(),
 		NewID: func(t time.Time) string {
 			return ulid.MustNew(uint64(max(t.UnixMilli(), 0)), entropy).String()
 		},

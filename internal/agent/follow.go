@@ -60,27 +60,18 @@ func (a *Agent) fromKernel(ev event.Event) {
 	if a.flight.take(ev) {
 		return
 	}
-	if ev.Stranger {
-		a.introduce(ev)
-	}
 	a.emit(ev)
 	switch ev.Body.(type) {
 	case event.Candidate:
 		a.gateways.Nudge(ev.Proc)
+	case event.Exec:
+		a.digests.Offer(ev)
 	case event.Exit:
 		if port := a.found.remove(ev.Proc); port != 0 {
 			a.ports(func(w collectors.PortWatcher) error { return w.UnwatchPort(uint16(port)) })
 		}
+		a.unguard(ev.Proc)
 	}
-}
-
-// introduce says who a stranger is, as nobody saw it start.
-func (a *Agent) introduce(ev event.Event) {
-	x, err := procfs.Snapshot(os.DirFS("/proc"), ev.Proc)
-	if err != nil {
-		return // gone: its number is all that is known
-	}
-	a.emit(event.Event{Time: ev.Time, Proc: ev.Proc, Source: event.SourceProcfs, Body: x, Stranger: true})
 }
 
 // ports tells the sensor about a gateway's port, if it can watch one.
@@ -106,8 +97,11 @@ func (a *Agent) fromGateways(ev event.Event) {
 	ev.Body = g
 	a.emit(ev)
 	a.found.add(ev.Proc, g)
-	if g.Role == event.RoleGateway && g.Port > 0 && g.Port < 1<<16 {
-		a.ports(func(w collectors.PortWatcher) error { return w.WatchPort(uint16(g.Port)) })
+	if g.Role == event.RoleGateway {
+		a.guard(ev.Proc)
+		if g.Port > 0 && g.Port < 1<<16 {
+			a.ports(func(w collectors.PortWatcher) error { return w.WatchPort(uint16(g.Port)) })
+		}
 	}
 	a.skills.Follow(g)
 	a.follow(ev.Proc, g)

@@ -23,8 +23,90 @@ type Exec struct {
 	Parent        ProcID
 	UID           uint32
 	Comm          string
+	Name          string      // the file that exec was asked for, as it was asked: a script, where the kernel took its interpreter
+	Script        bool        // Name is a script, or another file that the kernel has an interpreter for
+	File          FileID      // of Path; zero: not known
+	Deleted       bool        // no name leads to the executable any more
+	Memory        bool        // the executable is a memfd
+	Bits32        bool        // it is a 32-bit program
+	Terminal      bool        // the process has a controlling terminal
+	Session       int32       // PID of the session's leader; 0: not known
+	Creds         *Creds      // nil: not known but for UID
+	Namespaces    *Namespaces // those that differ from the agent's; nil: none, or not known
+	ContainerID   string
 	Snapshot      bool   // not an exec that was seen: the process ran before the sensor did
 	Claim         string // Snapshot of a process outside of every tree: the gateway whose exec calls carry the variables it has
+}
+
+// A FileID says which file it is, and as of when: the content of a file with the
+// same FileID is the same, unless somebody wrote to it within the same tick of
+// the file system's clock.
+type FileID struct {
+	Dev, Inode, Size  uint64
+	Modified, Changed int64  // ns since 1970
+	Magic             uint32 // of the file system, as statfs(2) gives it
+}
+
+// Creds are the credentials of a process, in the terms of the host.
+type Creds struct {
+	UID, EUID, SUID uint32
+	GID, EGID, SGID uint32
+	Permitted       uint64 // capabilities
+	Effective       uint64
+}
+
+// Namespaces are inode numbers; 0: the agent's own.
+type Namespaces struct {
+	Mount uint32 `json:"mount,omitempty"`
+	PID   uint32 `json:"pid,omitempty"`
+	Net   uint32 `json:"net,omitempty"`
+	User  uint32 `json:"user,omitempty"`
+}
+
+// Credentials says that the process changed its user, group or capabilities
+// without an exec.
+type Credentials struct {
+	Creds
+	Call string // the system call
+}
+
+// Namespace says that the process entered or made namespaces, or changed its
+// root directory: what its paths, PIDs and addresses mean from now on.
+type Namespace struct {
+	Now  Namespaces
+	Call string // unshare, setns, chroot, pivot_root
+}
+
+// Access says that the process got at another one, with success. The same again
+// within a second is not said again.
+type Access struct {
+	Target ProcID // Start 0: it was gone before it could be asked; PID 0: it is in another PID namespace
+	Method AccessMethod
+	Signal int  // method signal: its number
+	Write  bool // method proc_mem: opened for writing
+}
+
+// An AccessMethod says how a process got at another.
+type AccessMethod string
+
+// The methods there are.
+const (
+	AccessSignal      AccessMethod = "signal"            // kill, tgkill, pidfd_send_signal, rt_sigqueueinfo; not signal 0
+	AccessPtrace      AccessMethod = "ptrace"            // attached to it
+	AccessTraced      AccessMethod = "ptrace_traceme"    // the target asked for it
+	AccessVMRead      AccessMethod = "process_vm_readv"  // read its memory
+	AccessVMWrite     AccessMethod = "process_vm_writev" // wrote its memory
+	AccessGetFD       AccessMethod = "pidfd_getfd"       // took a descriptor from it
+	AccessProcMem     AccessMethod = "proc_mem"          // opened /proc/PID/mem
+	AccessProcMaps    AccessMethod = "proc_maps"         // opened /proc/PID/maps or smaps
+	AccessProcEnviron AccessMethod = "proc_environ"      // opened /proc/PID/environ
+)
+
+// Digest tells the content of an executable that is in use. It is no fact about
+// a process, and comes out only with the records of those that run it.
+type Digest struct {
+	File   FileID
+	SHA256 string
 }
 
 // Exit says that the last thread of Event.Proc ended.
@@ -197,6 +279,7 @@ const (
 	RoleHelper  Role = "helper"  // a process that the gateway runs for itself
 	RoleTool    Role = "tool"    // started by an exec tool call, or descended from one
 	RoleCLI     Role = "cli"     // an openclaw command that a person or program ran, or descended from one
+	RoleAgent   Role = "agent"   // this agent; only ever a target
 )
 
 // ToolCall says that a model asked for a tool and OpenClaw recorded it.
@@ -272,7 +355,7 @@ const (
 )
 
 // EnvRead says that Event.Proc read, or was handed, environment variables. The pipeline
-// derives it from execs and opens.
+// derives it from execs and opens; the kernel sensor tells of getenv and shell.
 type EnvRead struct {
 	Names  []string
 	Method EnvMethod
@@ -289,6 +372,8 @@ const (
 	EnvProcEnviron EnvMethod = "proc_environ" // /proc/PID/environ
 	EnvDump        EnvMethod = "dump"         // env, printenv
 	EnvDotenv      EnvMethod = "dotenv"       // a .env file
+	EnvGetenv      EnvMethod = "getenv"       // asked its C library for it
+	EnvShell       EnvMethod = "shell"        // looked up by bash
 )
 
 // Lost says that the collector dropped Count events of kind Of since the last report.
@@ -348,6 +433,10 @@ func (LLMCall) Kind() Kind      { return KindLLMCall }
 func (SessionStart) Kind() Kind { return KindSessionStart }
 func (DNSAnswer) Kind() Kind    { return KindDNS }
 func (EnvRead) Kind() Kind      { return KindEnvRead }
+func (Access) Kind() Kind       { return KindAccess }
+func (Credentials) Kind() Kind  { return KindCredentials }
+func (Namespace) Kind() Kind    { return KindNamespace }
+func (Digest) Kind() Kind       { return KindDigest }
 func (Lost) Kind() Kind         { return KindLost }
 func (Gap) Kind() Kind          { return KindLost }
 func (Coverage) Kind() Kind     { return KindCoverage }
@@ -375,6 +464,10 @@ func (SessionStart) body() {}
 func (Skill) body()        {}
 func (DNSAnswer) body()    {}
 func (EnvRead) body()      {}
+func (Access) body()       {}
+func (Credentials) body()  {}
+func (Namespace) body()    {}
+func (Digest) body()       {}
 func (Lost) body()         {}
 func (Gap) body()          {}
 func (Coverage) body()     {}

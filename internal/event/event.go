@@ -77,7 +77,7 @@ type Body interface {
 type Kind string
 
 // The kinds there are. KindCandidate, KindToolResult and KindGateway are
-// signals between collectors, agent and pipeline.
+// signals between collectors, agent and pipeline, and so is KindDigest.
 const (
 	KindFork       Kind = "process.fork"
 	KindExec       Kind = "process.exec"
@@ -97,6 +97,11 @@ const (
 	KindHTTP       Kind = "http.exchange"
 	KindDNS        Kind = "dns.answer"
 	KindEnvRead    Kind = "env.read"
+
+	KindAccess      Kind = "process.access"
+	KindCredentials Kind = "process.credentials"
+	KindNamespace   Kind = "process.namespace"
+	KindDigest      Kind = "process.digest"
 
 	KindGateway      Kind = "gateway.found"
 	KindToolCall     Kind = "tool.call"

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -107,6 +108,11 @@ func keyOf(it *item, rec *event.Record, rule string) findingKey {
 		key.subject = string(rec.Env.Method) + " " + strings.Join(rec.Env.Names, " ")
 		if rec.File != nil {
 			key.subject += " " + rec.File.Path
+		}
+	case rec.Access != nil:
+		key.subject = string(rec.Access.Method) + " " + strconv.Itoa(rec.Access.Signal)
+		if t := rec.Access.Target; t != nil {
+			key.subject += " " + strconv.Itoa(int(t.PID))
 		}
 	case rec.File != nil:
 		key.subject = rec.File.Operation + " " + rec.File.Path

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -93,22 +92,6 @@ func (d doors) learn(g event.GatewayFound) {
 	if g.Port > 0 && g.Port < 1<<16 && g.Role == event.RoleGateway && len(d) < maxDoors {
 		d[uint16(g.Port)] = g.ID
 	}
-}
-
-// knocked names the gateway that a stranger connected to. Whoever is in no
-// watched tree acts for no skill that is known.
-func (d doors) knocked(ev event.Event) *event.Attribution {
-	b, ok := ev.Body.(event.Connect)
-	if !ok || !ev.Stranger {
-		return nil
-	}
-	id, known := d[b.Peer.Port()]
-	if !known {
-		return nil
-	}
-	return &event.Attribution{Gateway: id, Confidence: event.None, Evidence: []event.Evidence{{
-		Kind: "gateway_port", Detail: fmt.Sprintf("connected to port %d, where that gateway is reached; the process descends from none of OpenClaw's", b.Peer.Port()),
-	}}}
 }
 
 // moved are the totals that each connection was counted with, by socket.

@@ -19,7 +19,7 @@ func (p *Pipeline) process(ev event.Event, scope *attribution.Scope) *event.Proc
 	}
 	shown := &event.Process{PID: ev.Proc.PID, StartTime: ev.Proc.Start, Role: scope.Role()}
 	if proc := p.table.Get(ev.Proc); proc != nil {
-		if proc.Shown == nil {
+		if proc.Shown == nil || p.hashedSince(proc) {
 			proc.Shown = p.show(proc, scope.Role())
 		}
 		shown = proc.Shown
@@ -46,6 +46,7 @@ func (p *Pipeline) show(proc *proctab.Proc, role event.Role) *event.Process {
 	if proc.Path != "" {
 		out.Executable = &event.Executable{Path: proc.Path}
 	}
+	p.identify(out, proc)
 	for _, up := range p.table.Ancestors(proc.ID, maxAncestors) {
 		out.Ancestors = append(out.Ancestors, event.Ancestor{PID: up.ID.PID, Executable: up.Path})
 	}
@@ -65,6 +66,7 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		shown.Role = role    // the gateway may have been found meanwhile
 		it.process = &shown
 	}
+	p.hashed(it)
 	rec := event.Record{
 		ID: it.id, Time: ev.Time, Kind: ev.Body.Kind(), Source: ev.Source, Stranger: ev.Stranger,
 		Process: it.process, Attribution: a,
@@ -83,6 +85,12 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		for _, addr := range b.Addresses {
 			rec.DNS.Addresses = append(rec.DNS.Addresses, addr.String())
 		}
+	case event.Access:
+		rec.Access = p.accessed(it, b)
+	case event.Credentials:
+		rec.Call = b.Call
+	case event.Namespace:
+		rec.Call = b.Call
 	case event.EnvRead:
 		rec.Env = &event.Env{Names: b.Names, Method: b.Method, TargetPID: b.Target.PID, Referenced: intersect(b.Names, p.engine.SecretsOf(a))}
 		if b.Path != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strconv"
 	"strings"
 
 	"github.com/clawwatch/clawwatch/internal/api"
@@ -54,8 +55,8 @@ type column[P any] field[P]
 
 func events() Table {
 	t := records("clawwatch_events", "Everything that was recorded: one row an event.", "", func(r *record) *record { return r },
-		column[record]{Column{"operation", Text, None, "what was done to a file, or the direction of a connection, or the name of a tool"}, operation},
-		column[record]{Column{"target", Text, None, "what it was done to: a path, a peer, names of variables, a command, a model, a skill"}, target})
+		column[record]{Column{"operation", Text, None, "what was done to a file, or the direction of a connection, or the name of a tool, or how a process got at another"}, operation},
+		column[record]{Column{"target", Text, None, "what it was done to: a path, a peer, names of variables, a command, a model, a skill, a process"}, target})
 	t.Examples = []string{
 		"SELECT kind, count(*) AS n FROM clawwatch_events WHERE time > strftime('%s', 'now') - 600 GROUP BY kind ORDER BY n DESC;",
 		"SELECT datetime, skill, confidence, target FROM clawwatch_events WHERE kind = 'process.exec' AND skill = 'weather' AND time > strftime('%s', 'now') - 3600;",
@@ -73,6 +74,10 @@ func operation(r *record) string {
 		return text(r.Network.Direction)
 	case r.Tool != nil:
 		return text(r.Tool.Name)
+	case r.Access != nil:
+		return text(string(r.Access.Method))
+	case r.Call != "":
+		return text(r.Call)
 	case r.Env != nil:
 		return text(string(r.Env.Method))
 	}
@@ -91,6 +96,8 @@ func target(r *record) string {
 		return text(r.Network.Host + r.Network.URLPath)
 	case r.Network != nil:
 		return peer(r.Network)
+	case r.Access != nil && r.Access.Target != nil:
+		return text(strings.TrimSpace(strconv.Itoa(int(r.Access.Target.PID)) + " " + r.Access.Target.Executable))
 	case r.Env != nil:
 		return text(strings.Join(r.Env.Names, " "))
 	case r.Tool != nil:
@@ -170,7 +177,7 @@ func envReads() Table {
 	t := records("clawwatch_env_reads", "Environment variables that were read or handed over, by name; values are never recorded.", string(event.KindEnvRead), func(r *record) *p { return r.Env },
 		column[p]{Column{"names", Text, None, "of the variables; a JSON array"}, func(e *p) string { return list(e.Names) }},
 		column[p]{Column{"referenced", Text, None, "those of them that the skill's own files mention; a JSON array"}, func(e *p) string { return list(e.Referenced) }},
-		column[p]{Column{"method", Text, None, "exec, proc_environ, dump or dotenv"}, func(e *p) string { return text(string(e.Method)) }},
+		column[p]{Column{"method", Text, None, "exec, getenv, shell, proc_environ, dump or dotenv"}, func(e *p) string { return text(string(e.Method)) }},
 		column[p]{Column{"target_pid", BigInt, None, "proc_environ: whose environment"}, func(e *p) string { return number(e.TargetPID) }})
 	t.Examples = []string{
 		"SELECT r.datetime, r.skill, n.value AS name FROM clawwatch_env_reads r, json_each(r.names) n WHERE r.time > strftime('%s', 'now') - 3600 AND n.value LIKE '%KEY%';",

@@ -77,6 +77,10 @@ struct scratch {
 		struct unix_rec un;
 		struct socket_rec socket;
 		struct head_rec head;
+		struct access_rec access;
+		struct identity_rec identity;
+		struct getenv_rec getenv;
+		struct compat_rec compat;
 	};
 };
 
@@ -130,6 +134,23 @@ static __always_inline u64 start_ticks(struct task_struct *task)
 	return task->group_leader->start_boottime / 10000000; /* as field 22 of /proc/PID/stat */
 }
 
+/* The number that a pid has in the agent's PID namespace, or 0. */
+static __always_inline int pid_number(struct pid *pid)
+{
+	struct upid at = {};
+	u32 i;
+
+	for (i = 0; i < PID_LEVELS; i++) {
+		if (i > BPF_CORE_READ(pid, level))
+			break;
+		if (bpf_probe_read_kernel(&at, sizeof(at), (void *)pid + bpf_core_field_offset(pid->numbers) + i * sizeof(at)))
+			break;
+		if (pid_ns == INIT_PID_NS || BPF_CORE_READ(at.ns, ns.inum) == pid_ns)
+			return at.nr;
+	}
+	return 0;
+}
+
 /*
  * The number of a thread in the agent's PID namespace; 0 where it has none, as
  * it is outside of it. On the host itself this costs nothing: the verifier
@@ -137,21 +158,9 @@ static __always_inline u64 start_ticks(struct task_struct *task)
  */
 static __always_inline int local_number(struct task_struct *task, int number)
 {
-	struct pid *pid = task->thread_pid;
-	struct upid at;
-	u32 i;
-
 	if (pid_ns == INIT_PID_NS)
 		return number;
-	for (i = 0; i < PID_LEVELS; i++) {
-		if (i > BPF_CORE_READ(pid, level))
-			break;
-		if (bpf_probe_read_kernel(&at, sizeof(at), (void *)pid + bpf_core_field_offset(pid->numbers) + i * sizeof(at)))
-			break;
-		if (BPF_CORE_READ(at.ns, ns.inum) == pid_ns)
-			return at.nr;
-	}
-	return 0;
+	return pid_number(task->thread_pid);
 }
 
 static __always_inline int tid_of(struct task_struct *task)
