@@ -397,10 +397,7 @@ func (e *Env) network(r *event.Record, v *policy.View) {
 	addr, _ := netip.ParseAddr(n.PeerAddress) // zero: matches nothing by address
 	peer := netip.AddrPortFrom(addr, n.PeerPort)
 	e.Network.Loopback = addr.Unmap().IsLoopback()
-	host := n.Host
-	if n.HostSource == "tls_sni" || n.HostSource == "http_host" {
-		host = "" // anyone can say any name to anyone: then the address alone counts
-	}
+	host := n.Vouched() // where there is none, the address alone counts
 	a := r.Attribution
 	switch {
 	case a != nil && a.Skill != nil:

@@ -141,7 +141,11 @@ func (w *Words) phrase(r *event.Record) {
 	if w.Network.Transport != string(event.Unix) && w.Network.Transport != string(event.VSock) {
 		w.Endpoint = net.JoinHostPort(w.Network.PeerAddress, strconv.Itoa(w.Network.PeerPort))
 	}
-	if w.Network.Host != "" {
+	switch {
+	case w.Network.Host == "":
+	case r.Network != nil && r.Network.Vouched() == "":
+		w.Endpoint += " (calling it " + w.Network.Host + ")"
+	default:
 		w.Endpoint = w.Network.Host + " (" + w.Endpoint + ")"
 	}
 	if w.Process.Name != "" {

@@ -230,7 +230,10 @@ func networkWhat(n *event.Network) string {
 	if n.Direction == "inbound" {
 		arrow = "←"
 	}
-	s := text(string(n.Transport)) + " " + arrow + " " + peer(n.Host, n.PeerAddress, n.PeerPort)
+	s := text(string(n.Transport)) + " " + arrow + " " + peer(n.Vouched(), n.PeerAddress, n.PeerPort)
+	if n.Host != "" && n.Vouched() == "" {
+		s += " (calling it " + text(n.Host) + ")"
+	}
 	if n.BytesSent != nil && n.BytesReceived != nil {
 		s += fmt.Sprintf(", sent %s, received %s", console.Bytes(*n.BytesSent), console.Bytes(*n.BytesReceived))
 	}

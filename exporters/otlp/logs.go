@@ -151,10 +151,10 @@ func endpoint(n *event.Network) string {
 	return strings.TrimSpace(n.Family + " " + n.SocketType)
 }
 
-// host is the peer by name where it is known, else by address.
+// host is the peer by name where that is known for sure, else by address.
 func host(n *event.Network) string {
-	if n.Host != "" {
-		return n.Host
+	if h := n.Vouched(); h != "" {
+		return h
 	}
 	return n.PeerAddress
 }

@@ -129,6 +129,15 @@ type Network struct {
 	Errno         int       `json:"errno,omitempty"`
 }
 
+// Vouched gives the host where more than the process's own word says so: anyone
+// can say any name to anyone.
+func (n *Network) Vouched() string {
+	if n.HostSource == "tls_sni" || n.HostSource == "http_host" {
+		return ""
+	}
+	return n.Host
+}
+
 // DNS is the answer of a name server.
 type DNS struct {
 	Name      string   `json:"name"`

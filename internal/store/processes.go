@@ -195,7 +195,7 @@ func (a *Activity) connection(r *event.Record) {
 		a.Connections = append(a.Connections, Connection{Direction: n.Direction, Transport: string(n.Transport), PeerAddress: n.PeerAddress, PeerPort: n.PeerPort})
 	}
 	c := &a.Connections[i]
-	c.Host = cmp.Or(c.Host, n.Host)
+	c.Host = cmp.Or(c.Host, n.Vouched())
 	switch r.Kind {
 	case event.KindClose:
 		if n.BytesSent != nil {
