@@ -295,7 +295,7 @@ func TestAFullDiskIsAnErrorAndDamagesNothing(t *testing.T) {
 // a gateway's tools really write.
 func BenchmarkAppend(b *testing.B) {
 	s := open(b, filepath.Join(b.TempDir(), "events.db"), store.Limits{Now: time.Now})
-	batch := make([]event.Record, 500)
+	batch := make([]event.Record, 1024)
 	n := 0
 	for b.Loop() {
 		b.StopTimer()
