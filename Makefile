@@ -138,5 +138,5 @@ $(NFPM):
 
 $(ROOTFS):
 	$(SUDO) rm -rf $@.new
-	$(SUDO) debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus bookworm $@.new http://deb.debian.org/debian
+	$(SUDO) debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus bookworm $@.new
 	$(SUDO) mv $@.new $@

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 )
@@ -28,9 +29,10 @@ type Collector interface {
 
 // Config is what the host looks like to a probe. Tests pass a fake one.
 type Config struct {
-	Proc     fs.FS  // /proc
-	ProcPath string // where Proc is mounted, for what an fs.FS cannot do
-	RingSize int    // bytes of kernel ring buffer; a power of two
+	Proc     fs.FS   // /proc
+	ProcPath string  // where Proc is mounted, for what an fs.FS cannot do
+	RingSize int     // bytes of kernel ring buffer; a power of two
+	Lineage  Lineage // who is watched, for what cannot mark processes; nil: nobody knows
 }
 
 // Fidelity says what a probe may miss.
@@ -63,6 +65,41 @@ type Watcher interface {
 	Watch(event.ProcID) error
 	// Unwatch takes back the mark of this one process.
 	Unwatch(event.ProcID) error
+}
+
+// A PortWatcher is a Collector that reports who connects to a TCP port of this
+// host from outside of every marked tree, as a Connect of a stranger.
+type PortWatcher interface {
+	WatchPort(port uint16) error
+	UnwatchPort(port uint16) error
+}
+
+// A Lineage knows which processes are in a watched tree.
+type Lineage interface {
+	// Sync takes in what the kernel has told: who was forked before it is known
+	// after it.
+	Sync()
+	// Living gives the watched process that has this PID now.
+	Living(pid int32) (event.ProcID, bool)
+	// Since gives the watched process that had this PID at a moment, or later.
+	Since(pid int32, moment time.Time) (event.ProcID, bool)
+	// Has reports whether this very process is, or lately was, watched.
+	Has(event.ProcID) bool
+	// All gives the watched processes that live.
+	All() []event.ProcID
+}
+
+// A Guardian is a Collector that can watch over single processes, for what
+// anybody does to them, inside of a watched tree or not.
+type Guardian interface {
+	Guard(event.ProcID) error
+	Unguard(event.ProcID) error
+}
+
+// A Worker is a Collector with slow work beside Run. Its owner runs each loop
+// in a goroutine of its own until ctx is done.
+type Worker interface {
+	Loops() []func(ctx context.Context) error
 }
 
 // A Reporter is a Collector that knows which parts of it this host refused.

@@ -27,11 +27,13 @@ const (
 // allowed are the built-in functions that a rule may use.
 var allowed = []string{"all", "any", "none", "one", "count", "len", "lower", "upper", "trim", "hasPrefix", "hasSuffix"}
 
-// kinds are the kinds that records have: all but process.candidate.
+// kinds are the kinds that records have: all but the signals between collectors, agent and pipeline.
 var kinds = []event.Kind{
 	event.KindFork, event.KindExec, event.KindExit,
 	event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
-	event.KindConnect, event.KindAccept, event.KindClose, event.KindEnvRead,
+	event.KindConnect, event.KindAccept, event.KindClose, event.KindListen, event.KindSend, event.KindSocket,
+	event.KindDNS, event.KindTLSName, event.KindHTTP, event.KindEnvRead,
+	event.KindAccess, event.KindCredentials, event.KindNamespace,
 	event.KindGateway, event.KindToolCall, event.KindToolResult, event.KindLLMCall, event.KindSessionStart,
 	event.KindSkillPresent, event.KindSkillInstalled, event.KindSkillUpdated, event.KindSkillRemoved,
 	event.KindLost, event.KindCoverage,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,7 +72,7 @@ status is 3 when something is blind or amiss.`,
 			socket := cmp.Or(c.socket, os.Getenv("CLAWWATCH_SOCKET"), cfg.Socket)
 			e.host()
 			client := api.Dial(socket)
-			raw, err := client.Status(cmd.Context())
+			raw, err := client.Status(cmd.Context(), true)
 			var s agent.Status
 			if err == nil {
 				s, err = statusJSON(raw)
@@ -82,6 +83,7 @@ status is 3 when something is blind or amiss.`,
 				e.storeFile(filepath.Join(cfg.StateDir, "events.db"))
 			}
 			e.sight(s.Coverage)
+			e.trial(s.Trial)
 			e.openclaw(s)
 			if err == nil {
 				e.storage(s)
@@ -200,6 +202,25 @@ func (e *examination) sight(coverage []event.Coverage) {
 		default:
 			e.add("sensor", isWell, "", "%s, %s: %s", c.Probe, c.Fidelity, kinds)
 		}
+	}
+}
+
+// trial judges what the sensors saw of what was done for them to see.
+func (e *examination) trial(t *agent.Trial) {
+	switch {
+	case t == nil:
+	case t.Err != "":
+		e.add("trial", isAmiss, "", "the sensors could not be tried: %s", t.Err)
+	case len(t.Unseen) > 0:
+		e.add("trial", isBlind, "restart the agent; who detached its probes?", "at %s these were done and not seen: %s", console.Time(t.Time), strings.Join(t.Unseen, " "))
+	default:
+		e.add("trial", isWell, "", "at %s each of these was done and seen: %s", console.Time(t.Time), strings.Join(t.Seen, " "))
+	}
+	if t == nil {
+		return
+	}
+	for _, door := range slices.Sorted(maps.Keys(t.Cannot)) {
+		e.add("trial", isNote, "", "%s could not be tried: %s", door, t.Cannot[door])
 	}
 }
 

@@ -49,6 +49,7 @@ func Probes() []collectors.Probe {
 		event.KindFork, event.KindExec, event.KindExit, event.KindCandidate,
 		event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
 		event.KindConnect, event.KindAccept, event.KindClose, event.KindDNS,
+		event.KindListen, event.KindSend, event.KindSocket, event.KindTLSName, event.KindHTTP,
 	}
 	return []collectors.Probe{
 		{Name: trampoline.String(), Kinds: kinds, Fidelity: collectors.Complete, Open: openTrampoline},

@@ -91,11 +91,11 @@ func TestARingOfOddSizeIsRefused(t *testing.T) {
 // rest works.
 func TestWhatIsMissingIsCoverage(t *testing.T) {
 	s := sensor{backend: tracepoint}
-	p := allPrograms()[slices.IndexFunc(allPrograms(), func(p program) bool { return p.name == sensorProgUdpSent })]
+	p := allPrograms()[slices.IndexFunc(allPrograms(), func(p program) bool { return p.name == sensorProgSent })]
 	s.blind(p, ebpf.ErrNotSupported)
-	want := "not seen: bytes sent on UDP sockets (udp_sent: not supported)"
+	want := "not seen: bytes sent on UDP sockets, and who sends on a socket of another's (sent: not supported)"
 	got := s.Coverage()
-	if len(got) != 1 || got[0].Reason != want || got[0].Fidelity != "sampled" || !slices.Equal(got[0].Kinds, []event.Kind{event.KindClose}) {
+	if len(got) != 1 || got[0].Reason != want || got[0].Fidelity != "sampled" || !slices.Equal(got[0].Kinds, []event.Kind{event.KindConnect, event.KindClose}) {
 		t.Errorf("%+v, want %s", got, want)
 	}
 }

@@ -31,6 +31,8 @@ func (c sensorCause) String() string {
 		return "kernel table full"
 	case sensorCauseCAUSE_BATCH:
 		return "more datagrams in one system call than are looked at"
+	case sensorCauseCAUSE_HEADS:
+		return "more requests on one connection than are looked at"
 	default:
 		return "done through io_uring"
 	}
@@ -38,6 +40,7 @@ func (c sensorCause) String() string {
 
 // reportLost emits what the kernel side could not report since the last time.
 func (s *sensor) reportLost(emit func(event.Event)) error {
+	s.reportLeftOut(emit)
 	for cause := range sensorCauseCAUSES {
 		var cpus []sensorDropCounts
 		if err := s.maps[sensorMapDrops].Lookup(cause, &cpus); err != nil {
@@ -57,20 +60,23 @@ func (s *sensor) reportLost(emit func(event.Event)) error {
 			}
 		}
 	}
-	return s.reportMissed(emit)
+	if lost, some := s.heads.takeLost(); some {
+		emit(event.Event{Time: time.Now(), Source: event.SourceEBPF, Body: lost})
+	}
+	return s.reportLeftOut(emit)
 }
 
-// reportMissed emits how often the kernel did not run a program because the CPU
+// reportLeftOut emits how often the kernel did not run a program because the CPU
 // was in the midst of it, interrupted. Nobody knows for which process.
-func (s *sensor) reportMissed(emit func(event.Event)) error {
-	lost, err := s.takeMissed()
+func (s *sensor) reportLeftOut(emit func(event.Event)) error {
+	lost, err := s.takeLeftOut()
 	for _, body := range lost {
 		emit(event.Event{Time: time.Now(), Source: event.SourceEBPF, Body: body})
 	}
 	return err
 }
 
-func (s *sensor) takeMissed() ([]event.Lost, error) {
+func (s *sensor) takeLeftOut() ([]event.Lost, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var lost []event.Lost

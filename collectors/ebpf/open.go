@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -42,12 +41,13 @@ func open(cfg collectors.Config, of backend) (*sensor, error) {
 	if err := mayLoad(); err != nil {
 		return nil, err
 	}
-	if of == tracepoint {
-		if err := mountTracefs(); err != nil {
-			return nil, err
-		}
+	if err := mountTracefs(); err != nil {
+		return nil, err
 	}
-	s := &sensor{backend: of, procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}, missed: map[string]uint64{}}
+	s := &sensor{
+		backend: of, procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}, missed: map[string]uint64{},
+		boxes: containers{}, taps: newTaps(),
+	}
 	if s.procPath == "" {
 		s.procPath = "/proc"
 	}
@@ -111,7 +111,7 @@ func (s *sensor) start(ringSize int) error {
 	}
 	s.cgroup, s.cgroupErr = mountCgroup()
 	for _, p := range programs(s.backend) {
-		if p.armed || s.progs[p.name] == nil {
+		if p.armed || p.hook == called || p.hook == library || s.progs[p.name] == nil {
 			continue
 		}
 		links, err := s.attach(p)
@@ -123,6 +123,11 @@ func (s *sensor) start(ringSize int) error {
 			return err
 		}
 		s.links = append(s.links, links...)
+		if p.name == sensorProgPacketOut {
+			if err := s.packets.Set(true); err != nil {
+				return fmt.Errorf("set %s: %w", sensorVarSeesPackets, err)
+			}
+		}
 	}
 	return s.setClock()
 }
@@ -138,11 +143,10 @@ func (s *sensor) load(ringSize int) error {
 	if err := spec.Variables[sensorVarWakeBytes].Set(uint64(ringSize / 16)); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarWakeBytes, err)
 	}
-	ns, err := namespace(filepath.Join(s.procPath, "self"), "pid")
-	if err != nil {
-		return fmt.Errorf("read PID namespace: %w", err)
+	if s.own, err = ownNamespaces(s.procPath); err != nil {
+		return err
 	}
-	if err := spec.Variables[sensorVarPidNs].Set(ns); err != nil {
+	if err := spec.Variables[sensorVarPidNs].Set(s.own.PID); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarPidNs, err)
 	}
 	all := spec.Programs
@@ -158,7 +162,7 @@ func (s *sensor) load(ringSize int) error {
 		return fmt.Errorf("load programs: %w", err)
 	}
 	s.maps = must.Maps
-	s.udpEnds = must.Variables[sensorVarUdpEnds]
+	s.udpEnds, s.packets = must.Variables[sensorVarUdpEnds], must.Variables[sensorVarSeesPackets]
 	maps.Copy(s.progs, must.Programs)
 	for _, p := range programs(s.backend) {
 		if p.lack == "" {

@@ -47,6 +47,9 @@ type Process struct {
 	Cwd           string
 	EnvNames      []string // in the order of the environment
 	EnvTruncated  bool
+	ContainerID   string
+	Terminal      bool   // it has a controlling terminal
+	Session       int32  // PID of the session's leader
 	Shell         string // value of OPENCLAW_SHELL, the only value ever kept
 }
 
@@ -58,6 +61,24 @@ func Identify(proc fs.FS, pid int32) (event.ProcID, error) {
 		return event.ProcID{}, err
 	}
 	return event.ProcID{PID: pid, Start: s.start}, nil
+}
+
+// Parent gives identity and parent of a process, and nothing else of it.
+func Parent(proc fs.FS, pid int32) (Process, error) {
+	s, err := readStat(proc, pid)
+	if err != nil {
+		return Process{}, err
+	}
+	return Process{ID: event.ProcID{PID: pid, Start: s.start}, ParentPID: s.parent, Comm: s.comm}, nil
+}
+
+// UID gives the real user of a process; of one that is gone, nobody's.
+func UID(proc fs.FS, pid int32) uint32 {
+	b, _, err := readFile(proc, pid, "status", maxSmall)
+	if err != nil {
+		return ^uint32(0)
+	}
+	return parseUID(string(b))
 }
 
 // Comm gives a process's name, of at most 15 bytes: the cheapest question.
@@ -89,18 +110,19 @@ func Read(proc fs.FS, pid int32) (Process, error) {
 		return Process{}, err
 	}
 	p := Process{ID: event.ProcID{PID: pid, Start: s.start}, ParentPID: s.parent, Comm: s.comm}
-	if b, _, err := readFile(proc, pid, "status", maxSmall); err == nil {
-		p.UID = parseUID(string(b))
-	}
+	// In the order of what is missed most of a process that is about to end.
 	if b, cut, err := readFile(proc, pid, "cmdline", maxArgs); err == nil {
 		p.Args, p.ArgsTruncated = parseArgs(b), cut
 	}
+	p.Path = readLink(proc, pid, "exe")
+	p.Cwd = readLink(proc, pid, "cwd")
 	if b, cut, err := readFile(proc, pid, "environ", maxEnviron); err == nil {
 		p.EnvNames, p.Shell = parseEnv(b)
 		p.EnvTruncated = cut
 	}
-	p.Path = readLink(proc, pid, "exe")
-	p.Cwd = readLink(proc, pid, "cwd")
+	p.UID = UID(proc, pid)
+	p.ContainerID, _ = Container(proc, pid) // none, where it cannot be read
+	p.Terminal, p.Session = s.tty != 0, s.session
 	again, err := readStat(proc, pid)
 	if err != nil {
 		return Process{}, err
@@ -156,11 +178,12 @@ func gone(err error) error {
 	return err
 }
 
-// exec is the process as an event: no exec that was seen, but its outcome.
-func (p Process) exec(parent event.ProcID) event.Exec {
+// Exec is the process as an event: no exec that was seen, but its outcome.
+func (p Process) Exec(parent event.ProcID) event.Exec {
 	return event.Exec{
 		Path: p.Path, Args: slices.Clone(p.Args), ArgsTruncated: p.ArgsTruncated, Cwd: p.Cwd,
 		EnvNames: p.EnvNames, EnvTruncated: p.EnvTruncated,
 		Parent: parent, UID: p.UID, Comm: p.Comm, Snapshot: true,
+		ContainerID: p.ContainerID, Terminal: p.Terminal, Session: p.Session,
 	}
 }

@@ -25,6 +25,22 @@ func Tree(proc fs.FS, root event.ProcID) ([]event.Event, error) {
 	return all.snapshot(proc, []int32{root.PID}), nil
 }
 
+// Trees gives, like Tree, processes and their descendants. Those that are gone
+// are left out.
+func Trees(proc fs.FS, roots []event.ProcID) ([]event.Event, error) {
+	all, err := table(proc)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int32
+	for _, id := range roots {
+		if s, ok := all[id.PID]; ok && s.start == id.Start {
+			pids = append(pids, id.PID)
+		}
+	}
+	return all.snapshot(proc, pids), nil
+}
+
 // Orphans gives, like Tree, processes of the gateway's user that say they were
 // started by OpenClaw's exec tool (OPENCLAW_SHELL=exec) and have no OpenClaw
 // process among their ancestors any more, each with its descendants: what a
@@ -139,7 +155,7 @@ func (all procs) snapshot(proc fs.FS, roots []int32) []event.Event {
 		if s, ok := all[p.ParentPID]; ok {
 			parent = event.ProcID{PID: p.ParentPID, Start: s.start}
 		}
-		events = append(events, event.Event{Time: now, Proc: p.ID, Source: event.SourceProcfs, Body: p.exec(parent)})
+		events = append(events, event.Event{Time: now, Proc: p.ID, Source: event.SourceProcfs, Body: p.Exec(parent)})
 	}
 	return events
 }

@@ -34,10 +34,18 @@ func (f *found) add(id event.ProcID, g event.GatewayFound) {
 	f.gateways[id] = g
 }
 
-func (f *found) remove(id event.ProcID) {
+// remove gives the port that no living gateway has any more; 0: none.
+func (f *found) remove(id event.ProcID) int {
 	f.Lock()
 	defer f.Unlock()
+	port := f.gateways[id].Port
 	delete(f.gateways, id)
+	for _, g := range f.gateways {
+		if g.Port == port {
+			return 0
+		}
+	}
+	return port
 }
 
 func (f *found) list() []event.GatewayFound {
@@ -49,12 +57,31 @@ func (f *found) list() []event.GatewayFound {
 // fromKernel passes on what the kernel saw, and tells the reader of OpenClaw's
 // records about a process that took its name.
 func (a *Agent) fromKernel(ev event.Event) {
+	if a.flight.take(ev) {
+		return
+	}
 	a.emit(ev)
 	switch ev.Body.(type) {
 	case event.Candidate:
 		a.gateways.Nudge(ev.Proc)
+	case event.Exec:
+		a.digests.Offer(ev)
 	case event.Exit:
-		a.found.remove(ev.Proc)
+		if port := a.found.remove(ev.Proc); port != 0 {
+			a.ports(func(w collectors.PortWatcher) error { return w.UnwatchPort(uint16(port)) })
+		}
+		a.unguard(ev.Proc)
+	}
+}
+
+// ports tells the sensor about a gateway's port, if it can watch one.
+func (a *Agent) ports(do func(collectors.PortWatcher) error) {
+	w, ok := a.watcher.(collectors.PortWatcher)
+	if !ok {
+		return
+	}
+	if err := do(w); err != nil {
+		a.log.Warn("watch a gateway's port", "error", err)
 	}
 }
 
@@ -70,6 +97,12 @@ func (a *Agent) fromGateways(ev event.Event) {
 	ev.Body = g
 	a.emit(ev)
 	a.found.add(ev.Proc, g)
+	if g.Role == event.RoleGateway {
+		a.guard(ev.Proc)
+		if g.Port > 0 && g.Port < 1<<16 {
+			a.ports(func(w collectors.PortWatcher) error { return w.WatchPort(uint16(g.Port)) })
+		}
+	}
 	a.skills.Follow(g)
 	a.follow(ev.Proc, g)
 }

@@ -41,11 +41,15 @@ type Source string
 
 // The sources there are.
 const (
-	SourceEBPF     Source = "ebpf"
-	SourceProcfs   Source = "procfs"
-	SourceOpenClaw Source = "openclaw"
-	SourceSkills   Source = "skills"
-	SourceAgent    Source = "agent"
+	SourceEBPF       Source = "ebpf"
+	SourceProcfs     Source = "procfs"
+	SourceProcEvents Source = "procevents"
+	SourceFanotify   Source = "fanotify"
+	SourceSockDiag   Source = "sockdiag"
+	SourceInotify    Source = "inotify"
+	SourceOpenClaw   Source = "openclaw"
+	SourceSkills     Source = "skills"
+	SourceAgent      Source = "agent"
 )
 
 // An Event is one fact that a collector observed.
@@ -57,6 +61,10 @@ type Event struct {
 	Proc   ProcID
 	Source Source
 	Body   Body
+	// Stranger: Proc is in no watched tree. What it acted upon belongs to
+	// Gateway, where that is known.
+	Stranger bool
+	Gateway  string
 }
 
 // A Body is the content of an Event: one of the types in body.go.
@@ -69,7 +77,7 @@ type Body interface {
 type Kind string
 
 // The kinds there are. KindCandidate, KindToolResult and KindGateway are
-// signals between collectors, agent and pipeline.
+// signals between collectors, agent and pipeline, and so is KindDigest.
 const (
 	KindFork       Kind = "process.fork"
 	KindExec       Kind = "process.exec"
@@ -82,8 +90,18 @@ const (
 	KindConnect    Kind = "network.connect"
 	KindAccept     Kind = "network.accept"
 	KindClose      Kind = "network.close"
+	KindListen     Kind = "network.listen"
+	KindSend       Kind = "network.send"
+	KindSocket     Kind = "network.socket"
+	KindTLSName    Kind = "tls.name"
+	KindHTTP       Kind = "http.exchange"
 	KindDNS        Kind = "dns.answer"
 	KindEnvRead    Kind = "env.read"
+
+	KindAccess      Kind = "process.access"
+	KindCredentials Kind = "process.credentials"
+	KindNamespace   Kind = "process.namespace"
+	KindDigest      Kind = "process.digest"
 
 	KindGateway      Kind = "gateway.found"
 	KindToolCall     Kind = "tool.call"

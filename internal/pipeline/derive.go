@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/clawwatch/clawwatch/internal/attribution"
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/policy"
 	"github.com/clawwatch/clawwatch/rules"
@@ -115,77 +114,6 @@ func fromFile(file string) event.EnvRead {
 	return event.EnvRead{Method: event.EnvDotenv, Path: file}
 }
 
-// A write is the last change that a watched process made below a directory.
-type write struct {
-	ev    event.Event
-	scope *attribution.Scope
-	at    time.Time
-}
-
-// writers remember who made files named SKILL.md and directories that may hold
-// one, by path, for a while: a new skill is noticed a moment after it was
-// written.
-type writers map[string]write
-
-const (
-	keepWriter = time.Minute
-	maxWriters = 4096
-)
-
-func (w writers) note(ev event.Event, scope *attribution.Scope, now time.Time) {
-	if scope == nil || len(w) >= maxWriters {
-		return
-	}
-	switch b := ev.Body.(type) {
-	case event.FileOpen:
-		if (b.Write || b.Create) && path.Base(b.Path) == "SKILL.md" {
-			w[path.Dir(b.Path)] = write{ev: ev, scope: scope, at: now}
-		}
-	case event.FileRename:
-		if path.Base(b.New) == "SKILL.md" {
-			w[path.Dir(b.New)] = write{ev: ev, scope: scope, at: now}
-		} else {
-			w[b.New] = write{ev: ev, scope: scope, at: now}
-		}
-	}
-}
-
-// find returns who last wrote the SKILL.md of a directory, or put the directory
-// or one above it in its place.
-func (w writers) find(dir string) (write, bool) {
-	for d := dir; d != "/" && d != "."; d = path.Dir(d) {
-		if x, ok := w[d]; ok {
-			return x, true
-		}
-	}
-	return write{}, false
-}
-
-func (w writers) expire(now time.Time) {
-	for k, x := range w {
-		if now.Sub(x.at) > keepWriter {
-			delete(w, k)
-		}
-	}
-}
-
-// installed joins a new or changed skill with the process that wrote it, where
-// the kernel saw it. A skill of OpenClaw's own plugins that the gateway links
-// into place when it starts is present, and not installed.
-func (p *Pipeline) installed(ev event.Event, b event.Skill) *item {
-	w, seen := p.writers.find(b.ID.Dir)
-	if b.Change == event.Installed && bundled(p.engine.Gateway(b.Gateway), b.ID.Dir) && (!seen || w.scope.Role() != event.RoleTool) {
-		b.Change = event.Present
-		ev.Body = b
-		return p.newItem(ev, nil)
-	}
-	if !seen {
-		return p.newItem(ev, nil)
-	}
-	ev.Proc = w.ev.Proc
-	return p.newItem(ev, w.scope)
-}
-
 // bundled reports whether a directory belongs to the plugins in the package
 // that a gateway runs from.
 func bundled(g event.GatewayFound, dir string) bool {
@@ -215,13 +143,25 @@ const (
 	maxRuns = 16384
 )
 
-// add counts a closed connection into its run and returns the totals before
-// and after.
-func (r runs) add(it *item, a *event.Attribution, now time.Time) rules.Run {
-	b, ok := it.ev.Body.(event.Close)
-	if !ok || a == nil || it.scope.Role() != event.RoleTool {
+// add counts what a connection moved since the last time into its run and
+// returns the totals before and after.
+func (r runs) add(it *item, a *event.Attribution, moved moved, now time.Time) rules.Run {
+	var socket, sent, received uint64
+	switch b := it.ev.Body.(type) {
+	case event.Close:
+		socket, sent, received = b.Socket, b.Sent, b.Received
+	case event.Send:
+		if b.Socket == 0 {
+			return rules.Run{} // its end will tell
+		}
+		socket, sent, received = b.Socket, b.Sent, b.Received
+	default:
 		return rules.Run{}
 	}
+	if a == nil || it.scope.Role() != event.RoleTool {
+		return rules.Run{}
+	}
+	sent, received = moved.since(socket, sent, received, now)
 	key := runKey{gateway: a.Gateway, session: a.Session, run: a.Run}
 	if a.Skill != nil {
 		key.skill = a.Skill.Dir
@@ -232,7 +172,7 @@ func (r runs) add(it *item, a *event.Attribution, now time.Time) rules.Run {
 	t := r[key]
 	run := rules.Run{
 		PreviousBytesSent: t.sent, PreviousBytesReceived: t.received,
-		BytesSent: t.sent + b.Sent, BytesReceived: t.received + b.Received,
+		BytesSent: t.sent + sent, BytesReceived: t.received + received,
 	}
 	if len(r) < maxRuns || t != (total{}) {
 		r[key] = total{sent: run.BytesSent, received: run.BytesReceived, at: now}

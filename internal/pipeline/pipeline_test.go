@@ -279,6 +279,7 @@ func TestASkillThatAppearsIsJoinedWithWhoWroteIt(t *testing.T) {
 	b.push(3, proc(101), event.FileOpen{Path: dropped + "/SKILL.md", Write: true, Create: true})
 	b.push(3.5, event.ProcID{}, event.Skill{Change: event.Installed, Gateway: state, ID: event.SkillID{Name: "dropped", Dir: dropped, Root: workspace + "/skills"}})
 	b.push(3.6, event.ProcID{}, event.Skill{Change: event.Installed, Gateway: state, ID: event.SkillID{Name: "byhand", Dir: workspace + "/skills/byhand"}})
+	b.Tick(at(8)) // somebody might still be found
 	got := b.find(event.KindSkillInstalled, 0)
 	if len(got) != 2 || got[0].Process == nil || got[0].Process.PID != 101 || got[0].Attribution.Skill.Name != "weather" {
 		t.Fatalf("installed %+v", got)
@@ -296,6 +297,7 @@ func TestASkillOfOpenClawsOwnPluginsIsNoInstallation(t *testing.T) {
 	} {
 		b.records = nil
 		b.push(1, event.ProcID{}, event.Skill{Change: event.Installed, Gateway: state, ID: event.SkillID{Name: "canvas", Dir: dir}})
+		b.Flush()
 		if n := len(b.find(want, 0)); n != 1 {
 			t.Errorf("%s: %+v, want %s", dir, b.records, want)
 		}

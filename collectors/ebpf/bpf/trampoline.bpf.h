@@ -218,6 +218,43 @@ int BPF_PROG(dgram_connected, struct socket *socket, u64 address)
 	return task ? connect_done(task, BPF_CORE_READ(socket, sk), (s32)result(ctx), KERNEL, address) : 0;
 }
 
+static __always_inline int unix_reached(struct socket *socket, u64 ret, u64 address)
+{
+	if (!address || !caller(0))
+		return 0;
+	return unix_address((u64)BPF_CORE_READ(socket, sk), (s32)ret, KERNEL, address);
+}
+
+SEC("fexit/unix_stream_connect")
+int BPF_PROG(unix_connected, struct socket *socket, u64 address)
+{
+	return unix_reached(socket, result(ctx), address);
+}
+
+SEC("fexit/unix_dgram_connect")
+int BPF_PROG(unix_dgram_connected, struct socket *socket, u64 address)
+{
+	return unix_reached(socket, result(ctx), address);
+}
+
+SEC("fexit/unix_dgram_sendmsg")
+int BPF_PROG(unix_sent, struct socket *socket, struct msghdr *message)
+{
+	return unix_reached(socket, result(ctx), (u64)BPF_CORE_READ(message, msg_name));
+}
+
+/* What connects over vsock is a module, and so this is where it asks; what came of it is not known. */
+SEC("fexit/security_socket_connect")
+int BPF_PROG(vsock_asked, struct socket *socket, u64 address)
+{
+	struct sock *sk = BPF_CORE_READ(socket, sk);
+	struct task_struct *task = caller(0);
+
+	if (!task || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_VSOCK)
+		return 0;
+	return vsock_connected(task, sk, (s32)result(ctx), KERNEL, address);
+}
+
 SEC("fexit/inet_accept")
 int BPF_PROG(stream_accepted, struct socket *listening, struct socket *socket)
 {

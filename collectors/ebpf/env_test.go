@@ -1,0 +1,155 @@
+package ebpf
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// untilRead has a shell exec a program that looks variables up for each line
+// that it reads, and feeds it until the first look-up is seen: when the probe is
+// in, nobody can say.
+func untilRead(b *bench, program string, env ...string) (event.ProcID, []event.EnvRead) {
+	b.t.Helper()
+	c := b.startCommand(exec.Command("/bin/sh", "-c", "echo ready; read x; exec "+program), env...)
+	if err := b.Watch(c.id); err != nil {
+		b.t.Fatal(err)
+	}
+	c.act(b.t)
+	b.until("exec", func(e event.Event) bool {
+		_, ok := e.Body.(event.Exec)
+		return ok && e.Proc == c.id
+	})
+	stop, stopped := make(chan bool), make(chan bool)
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := c.in.Write([]byte("line\n")); err != nil {
+					return
+				}
+				if _, err := c.out.ReadString('\n'); err != nil {
+					return
+				}
+			}
+		}
+	}()
+	b.until("read of a variable", func(e event.Event) bool {
+		_, ok := e.Body.(event.EnvRead)
+		return ok && e.Proc == c.id
+	})
+	close(stop)
+	<-stopped
+	c.in.Close()
+	b.untilExit(c.id)
+	return c.id, bodies[event.EnvRead](b, c.id)
+}
+
+func testGetenv(b *bench) {
+	if _, err := os.Stat("/usr/bin/perl"); err != nil {
+		b.t.Skip("no perl, whose localtime asks for TZ each time")
+	}
+	_, got := untilRead(b, `/usr/bin/perl -ne '$| = 1; @x = localtime; print'`, "TZ=UTC0")
+	if len(got) == 0 || got[0].Method != event.EnvGetenv || !slices.Equal(got[0].Names, []string{"TZ"}) {
+		b.t.Errorf("%+v, want TZ by getenv", got)
+	}
+	names := map[string]int{}
+	for _, r := range got {
+		names[r.Names[0]]++
+	}
+	if names["TZ"] != 1 {
+		b.t.Errorf("TZ was reported %d times, want once", names["TZ"])
+	}
+}
+
+func testShellVariable(b *bench) {
+	if text, err := os.ReadFile("/bin/bash"); err != nil || !bytes.Contains(text, []byte("find_variable")) {
+		b.t.Skip("no bash with symbols")
+	}
+	_, got := untilRead(b, `/bin/bash -c 'while read y; do own=1; : "$own" "$TAP_SECRET"; echo; done'`, "TAP_SECRET=VALUE", "TAP_OTHER=x")
+	var names []string
+	for _, r := range got {
+		if r.Method != event.EnvShell {
+			b.t.Errorf("%+v", r)
+		}
+		names = append(names, r.Names...)
+	}
+	// The ones that bash itself looks up depend on its version.
+	if !slices.Contains(names, "TAP_SECRET") || slices.Contains(names, "TAP_OTHER") || slices.Contains(names, "own") {
+		b.t.Errorf("names %v, want TAP_SECRET, and neither TAP_OTHER nor own", names)
+	}
+	if strings.Contains(b.log(), "VALUE") {
+		b.t.Error("a value was reported")
+	}
+}
+
+// What execs while nobody takes probes in is counted, and memory is bounded.
+func TestTooManyAtOnceAreCounted(t *testing.T) {
+	taps := newTaps()
+	for pid := range int32(tapQueue + 10) {
+		taps.exec(event.ProcID{PID: pid + 1}, event.Exec{EnvNames: []string{"A"}})
+	}
+	if n := taps.takeMissed(); n != 10 {
+		t.Errorf("%d missed, want 10", n)
+	}
+	if n := taps.takeMissed(); n != 0 {
+		t.Errorf("%d missed again", n)
+	}
+	if len(taps.had) != tapQueue {
+		t.Errorf("%d kept, want %d", len(taps.had), tapQueue)
+	}
+}
+
+func TestOnlyWhatWasHandedOverIsRead(t *testing.T) {
+	taps, id := newTaps(), event.ProcID{PID: 7, Start: 8}
+	taps.exec(id, event.Exec{EnvNames: []string{"A"}})
+	if !taps.read(id, "A") || taps.read(id, "B") {
+		t.Error("A was handed over and B was not")
+	}
+	taps.exec(id, event.Exec{EnvNames: []string{"A"}, EnvTruncated: true})
+	if !taps.read(id, "B") {
+		t.Error("B may be among the names that were cut")
+	}
+}
+
+func TestLoaderAndSymbolsAreFound(t *testing.T) {
+	f, err := os.Open("/bin/sh")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer f.Close()
+	loader, err := loaderOf(f)
+	if err != nil || !strings.Contains(loader, "/ld-") {
+		t.Errorf("loader %q, %v", loader, err)
+	}
+	for _, name := range libraries {
+		lib, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		defer lib.Close()
+		got, err := symbolsOf(lib, "getenv", "secure_getenv")
+		if err != nil || got["getenv"] == 0 || got["secure_getenv"] == 0 {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+		return
+	}
+	t.Skip("no glibc")
+}
+
+func FuzzLibrary(f *testing.F) {
+	f.Add(int80(64))
+	f.Add(int80(32))
+	f.Fuzz(func(_ *testing.T, b []byte) { // must not panic
+		_, _ = loaderOf(bytes.NewReader(b))
+		_, _ = symbolsOf(bytes.NewReader(b), "getenv")
+	})
+}

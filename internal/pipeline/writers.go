@@ -1,0 +1,137 @@
+package pipeline
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clawwatch/clawwatch/internal/attribution"
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// A write is the last change that somebody made to a name.
+type write struct {
+	ev    event.Event
+	scope *attribution.Scope
+	at    time.Time
+	whole bool // and to all that is below it: it was made, or put in its place
+}
+
+// writers remember who changed the files of skills, by path, for a while: a new
+// skill is noticed a moment after it was written.
+type writers map[string]write
+
+const (
+	keepWriter = time.Minute
+	maxWriters = 4096
+)
+
+// note remembers changes in a skill root, and of SKILL.md and directories
+// anywhere. Who is in no known tree counts only as a stranger.
+func (w writers) note(ev event.Event, scope *attribution.Scope, roots []string, now time.Time) {
+	if scope == nil && !ev.Stranger || len(w) >= maxWriters {
+		return
+	}
+	within := func(p string) bool {
+		return slices.ContainsFunc(roots, func(r string) bool { return strings.HasPrefix(p, r+"/") })
+	}
+	x := write{ev: ev, scope: scope, at: now}
+	switch b := ev.Body.(type) {
+	case event.FileOpen:
+		x.whole = b.Directory || path.Base(b.Path) == "SKILL.md"
+		if (b.Write || b.Create) && (x.whole && !b.Directory || within(b.Path)) {
+			w[b.Path] = x
+		}
+	case event.FileRename:
+		x.whole = true
+		w[b.New] = x
+		if within(b.Old) {
+			w[b.Old] = x
+		}
+	case event.FileDelete:
+		if within(b.Path) {
+			w[b.Path] = x
+		}
+	}
+}
+
+// find returns who last changed something in a directory, or made or put in its
+// place the directory or one above it.
+func (w writers) find(dir string) (write, bool) {
+	var last write
+	found := false
+	for at, x := range w {
+		in := at == dir || strings.HasPrefix(at, dir+"/") || x.whole && strings.HasPrefix(dir, at+"/")
+		if in && (!found || x.ev.Time.After(last.ev.Time)) {
+			last, found = x, true
+		}
+	}
+	return last, found
+}
+
+func (w writers) expire(now time.Time) {
+	for k, x := range w {
+		if now.Sub(x.at) > keepWriter {
+			delete(w, k)
+		}
+	}
+}
+
+// rootsOf gives the skill roots of the gateway that a fact is about.
+func (p *Pipeline) rootsOf(ev event.Event, scope *attribution.Scope) []string {
+	if g := scope.Gateway(); g != nil {
+		return g.SkillRoots
+	}
+	if ev.Gateway != "" {
+		return p.engine.Gateway(ev.Gateway).SkillRoots
+	}
+	return nil
+}
+
+// An unsigned is a new or changed skill that nobody is known to have written. A
+// stranger's act is told some seconds late.
+type unsigned struct {
+	ev    event.Event
+	since time.Time
+}
+
+const (
+	signing     = 4 * time.Second
+	maxUnsigned = 1024
+)
+
+// installed joins a new or changed skill with the process that wrote it. A
+// skill of OpenClaw's own plugins that the gateway links into place when it
+// starts is present, and not installed.
+func (p *Pipeline) installed(ev event.Event, b event.Skill) {
+	w, seen := p.writers.find(b.ID.Dir)
+	if b.Change == event.Installed && bundled(p.engine.Gateway(b.Gateway), b.ID.Dir) && (!seen || w.scope.Role() != event.RoleTool) {
+		b.Change = event.Present
+		ev.Body = b
+		p.hold(p.newItem(ev, nil))
+		return
+	}
+	if !seen && len(p.unsigned) < maxUnsigned {
+		p.unsigned = append(p.unsigned, unsigned{ev, p.now})
+		return
+	}
+	p.signed(ev, w)
+}
+
+func (p *Pipeline) signed(ev event.Event, w write) {
+	ev.Proc, ev.Stranger = w.ev.Proc, w.ev.Stranger
+	p.hold(p.newItem(ev, w.scope))
+}
+
+// sign lets go the skills whose writer is known by now, or will not be.
+func (p *Pipeline) sign(all bool) {
+	p.unsigned = slices.DeleteFunc(p.unsigned, func(u unsigned) bool {
+		w, seen := p.writers.find(u.ev.Body.(event.Skill).ID.Dir)
+		if !seen && !all && p.now.Sub(u.since) < signing {
+			return false
+		}
+		p.signed(u.ev, w)
+		return true
+	})
+}
