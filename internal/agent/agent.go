@@ -8,7 +8,8 @@
 // sensor: nothing is lost without a number.
 //
 // A collector that fails does not stop the others. Its end is logged and
-// becomes a sensor.coverage event.
+// becomes a sensor.coverage event. A sensor that fails is replaced by the next
+// best one (sensors.go), and what was not seen in between is a sensor.lost event.
 package agent
 
 import (
@@ -33,8 +34,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawwatch/clawwatch/collectors"
+	"github.com/clawwatch/clawwatch/collectors/lineage"
 	"github.com/clawwatch/clawwatch/collectors/openclaw"
 	"github.com/clawwatch/clawwatch/collectors/skills"
+	"github.com/clawwatch/clawwatch/collectors/strangers"
 	"github.com/clawwatch/clawwatch/exporters"
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/pipeline"
@@ -63,6 +66,8 @@ type Options struct {
 	Rules   *rules.Set
 	Ready   func(Status)     // called once, when everything runs; may be nil
 	Reload  <-chan os.Signal // each one has policy and rules read again; may be nil
+
+	probes []collectors.Probe // nil: all there are
 }
 
 // An Agent is one run.
@@ -74,11 +79,12 @@ type Agent struct {
 	store     *store.Store
 	redactor  *redact.Redactor
 	exporters []delivery
-	sensors   []collectors.Collector
-	watcher   collectors.Watcher // of the sensors, the one that marks trees; nil: none
+	host      collectors.Config
+	sensors   sensors
+	lineage   lineage.Tree         // who is watched, as the sensors said
+	strangers *strangers.Collector // nil: this host does not allow it
 	gateways  *openclaw.Collector
 	skills    *skills.Collector
-	coverage  []event.Coverage
 	facts     chan event.Event
 	out       chan exporters.Item
 	stats     atomic.Pointer[pipeline.Stats]
@@ -135,18 +141,14 @@ func (a *Agent) open() error {
 }
 
 func (a *Agent) openCollectors() error {
-	host := collectors.Config{Proc: os.DirFS("/proc"), ProcPath: "/proc", RingSize: int(a.cfg.RingSize)}
-	a.sensors, a.coverage = collectors.Select(probes(), host)
-	for _, s := range a.sensors {
-		if w, ok := s.(collectors.Watcher); ok {
-			a.watcher = w
-		}
-	}
+	a.host = hostOf(a.cfg)
+	a.host.Lineage = kin{a}
+	a.openSensors()
 	since := a.started
 	if last, err := a.store.LastTime(context.Background()); err == nil && !last.IsZero() && last.Before(since) {
 		since = last // records that OpenClaw wrote while nobody watched
 	}
-	a.gateways = openclaw.New(openclaw.Config{Proc: host.Proc, Since: since, Log: a.log})
+	a.gateways = openclaw.New(openclaw.Config{Proc: a.host.Proc, Since: since, Log: a.log})
 	a.skills = skills.New(skills.Config{Log: a.log})
 	return nil
 }
@@ -180,8 +182,8 @@ func (a *Agent) run(ctx context.Context) error {
 
 // observe runs the collectors until ctx is done.
 func (a *Agent) observe(ctx context.Context) error {
-	for _, c := range a.coverage {
-		a.emit(event.Event{Time: time.Now(), Source: event.SourceAgent, Body: c})
+	for _, c := range a.sensors.covers() {
+		a.say(c)
 	}
 	type collector struct {
 		name string
@@ -189,10 +191,13 @@ func (a *Agent) observe(ctx context.Context) error {
 		emit func(event.Event)
 	}
 	all := []collector{{"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}}
-	for _, s := range a.sensors {
-		all = append(all, collector{"kernel", s.Run, a.fromKernel})
+	if a.strangers != nil {
+		all = append(all, collector{strangers.Name, a.strangers.Run, a.noting(a.emit)})
 	}
 	var g errgroup.Group
+	for _, s := range a.sensors.list() {
+		g.Go(func() error { return a.sense(ctx, &g, s) })
+	}
 	for _, c := range all {
 		g.Go(func() error {
 			err := c.run(ctx, c.emit)
@@ -220,6 +225,11 @@ func (a *Agent) observe(ctx context.Context) error {
 }
 
 func (a *Agent) emit(ev event.Event) { a.facts <- ev }
+
+// say emits what the agent has to say of its own sight.
+func (a *Agent) say(b event.Body) {
+	a.emit(event.Event{Time: time.Now(), Source: event.SourceAgent, Body: b})
+}
 
 // pump drives the pipeline: it alone calls it.
 func (a *Agent) pump() {
@@ -326,8 +336,11 @@ func userNames() func(uint32) string {
 
 func (a *Agent) close() error {
 	var errs []error
-	for _, s := range a.sensors {
+	for _, s := range a.sensors.list() {
 		errs = append(errs, s.Close())
+	}
+	if a.strangers != nil {
+		errs = append(errs, a.strangers.Close())
 	}
 	if a.gateways != nil {
 		errs = append(errs, a.gateways.Close())

@@ -8,16 +8,10 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"time"
 
-	"github.com/clawwatch/clawwatch/collectors"
-	"github.com/clawwatch/clawwatch/collectors/ebpf"
 	"github.com/clawwatch/clawwatch/collectors/procfs"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
-
-// probes are the ways of seeing processes, files and connections, best first.
-func probes() []collectors.Probe { return ebpf.Probes() }
 
 // found holds the gateways that live or lately lived.
 type found struct {
@@ -46,14 +40,21 @@ func (f *found) list() []event.GatewayFound {
 	return slices.Collect(maps.Values(f.gateways))
 }
 
-// fromKernel passes on what the kernel saw, and tells the reader of OpenClaw's
-// records about a process that took its name.
+// fromKernel passes on what the kernel saw, keeps who is watched, and tells the
+// reader of OpenClaw's records about a process that took its name.
 func (a *Agent) fromKernel(ev event.Event) {
 	a.emit(ev)
+	if ev.Stranger {
+		return
+	}
 	switch ev.Body.(type) {
+	case event.Fork:
+		a.lineage.Add(ev.Proc)
 	case event.Candidate:
+		a.lineage.Add(ev.Proc)
 		a.gateways.Nudge(ev.Proc)
 	case event.Exit:
+		a.lineage.End(ev.Proc, ev.Time)
 		a.found.remove(ev.Proc)
 	}
 }
@@ -71,6 +72,9 @@ func (a *Agent) fromGateways(ev event.Event) {
 	a.emit(ev)
 	a.found.add(ev.Proc, g)
 	a.skills.Follow(g)
+	if a.strangers != nil {
+		a.strangers.Follow(g)
+	}
 	a.follow(ev.Proc, g)
 }
 
@@ -123,16 +127,18 @@ func (a *Agent) follow(root event.ProcID, g event.GatewayFound) {
 }
 
 func (a *Agent) watch(id event.ProcID) error {
-	if a.watcher == nil {
+	a.lineage.Add(id) // first: whoever takes over from a sensor that fails now is told of it
+	watcher := a.sensors.marks()
+	if watcher == nil {
 		return nil
 	}
-	err := a.watcher.Watch(id)
+	err := watcher.Watch(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		a.lineage.Remove(id)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		a.log.Error("watch process", "pid", id.PID, "error", err)
-		a.emit(event.Event{
-			Time: time.Now(), Source: event.SourceAgent,
-			Body: event.Coverage{Probe: "watch", Fidelity: "none", Reason: err.Error()},
-		})
+		a.say(event.Coverage{Probe: "watch", Fidelity: "none", Reason: err.Error()})
 	}
 	return err
 }
