@@ -78,6 +78,9 @@ func (a *Agent) openSensors() {
 	a.sensors.coverage = append(a.sensors.coverage, strangersCoverage(err))
 }
 
+// StrangersProbe is the name of what sees processes outside of every tree.
+const StrangersProbe = strangers.Name
+
 // strangersCoverage says whether strangers are seen.
 func strangersCoverage(err error) event.Coverage {
 	if err != nil {
