@@ -28,7 +28,7 @@ func actions() map[string]func(out io.Writer) error {
 		"thread-exec": actThreadExec, "leader-gone": actLeaderGone,
 		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
 		"listen": actListen, "long": actLong, "services": actServices, "odd": actOdd, "pass": actPass, "tls": actTLS, "http": actHTTP,
-		"fast-open": actFastOpen, "multipath": actMultipath, "datagrams": actDatagrams, "names-by-tcp": actNamesByTCP, "knock": actKnock, "quic": actQUIC,
+		"fast-open": actFastOpen, "multipath": actMultipath, "datagrams": actDatagrams, "names-by-tcp": actNamesByTCP, "knock": actKnock, "quic": actQUIC, "theirs": actTheirs, "vsock": actVSock,
 		"access": actAccess, "identity": actIdentity, "spawns": actSpawns, "images": actImages, "rename-args": actRenameArgs, "overwrite": actOverwrite,
 		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
@@ -330,6 +330,8 @@ func TestSensor(t *testing.T) {
 		"TCP Fast Open is seen":                          testFastOpen,
 		"Multipath TCP has totals":                       testMultipath,
 		"Datagrams tell, and not a connect without any":  testDatagrams,
+		"Datagrams on another's socket are seen":         testTheirs,
+		"The machine around this one is a peer":          testVSock,
 		"Answers over TCP give names":                    testNamesByTCP,
 		"A stranger at a gateway's port is seen":         testStranger,
 		"Access to other processes is reported":          testAccess,

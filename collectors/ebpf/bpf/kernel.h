@@ -328,6 +328,7 @@ struct socket {
 };
 
 struct io_kiocb {
+	struct file *file;
 	u8 opcode;
 };
 
