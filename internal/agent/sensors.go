@@ -215,6 +215,11 @@ func (s *sensors) reuse(probes []collectors.Probe) []collectors.Probe {
 func (s *sensors) take(old collectors.Opened, next []collectors.Opened, coverage []event.Coverage) (fresh []collectors.Opened) {
 	s.Lock()
 	defer s.Unlock()
+	s.coverage = slices.DeleteFunc(s.coverage, func(c event.Coverage) bool {
+		said := slices.ContainsFunc(coverage, func(n event.Coverage) bool { return n.Probe == c.Probe })
+		open := slices.ContainsFunc(s.open, func(o collectors.Opened) bool { return o.Probe == c.Probe })
+		return c.Probe == old.Probe || said && !open
+	})
 	for _, n := range next {
 		if i := s.index(n); i >= 0 {
 			s.open[i].Gives = slices.Concat(s.open[i].Gives, n.Gives)
@@ -222,7 +227,6 @@ func (s *sensors) take(old collectors.Opened, next []collectors.Opened, coverage
 		}
 		s.open, fresh = append(s.open, n), append(fresh, n)
 	}
-	s.coverage = slices.DeleteFunc(s.coverage, func(c event.Coverage) bool { return c.Probe == old.Probe && c.Fidelity != "none" })
 	s.coverage = append(s.coverage, coverage...)
 	return fresh
 }
