@@ -195,6 +195,8 @@ func (e *examination) sight(coverage []event.Coverage) {
 			e.add("sensor", isBlind, remedy(c.Reason), "%s sees nothing of %s: %s", c.Probe, kinds, c.Reason)
 		case c.Fidelity == "none":
 			e.add("sensor", isWell, "", "%s is not used: %s", c.Probe, c.Reason)
+		case c.Known:
+			e.add("sensor", isNote, "", "%s, %s: %s", c.Probe, kinds, c.Reason)
 		case c.Reason != "":
 			e.add("sensor", isBlind, "", "%s, %s: %s", c.Probe, kinds, c.Reason)
 		default:

@@ -51,6 +51,7 @@ func Probes() []collectors.Probe {
 		event.KindFork, event.KindExec, event.KindExit, event.KindCandidate,
 		event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
 		event.KindConnect, event.KindAccept, event.KindClose, event.KindDNS,
+		event.KindAccess, event.KindCredentials, event.KindNamespace,
 	}
 	return []collectors.Probe{
 		{Name: "ebpf-trampoline", Kinds: kinds, Fidelity: collectors.Complete, Open: openTrampoline},
