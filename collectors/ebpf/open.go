@@ -99,6 +99,7 @@ func (s *sensor) start(ringSize int) error {
 		}
 		s.links = append(s.links, links...)
 	}
+	s.tryTaps()
 	s.coverage = append(s.coverage, limits(s.procPath)...)
 	return s.setClock()
 }
