@@ -335,11 +335,15 @@ func (e *examination) target(name string, q queue, remote bool) {
 
 // losses judges what the agent said that it lost in the last day.
 func (e *examination) losses(s agent.Status, lost func(func(event.Record, error) bool)) {
-	sum, causes := uint64(0), map[string]bool{}
+	sum, unread, causes := uint64(0), uint64(0), map[string]bool{}
 	for r, err := range lost {
 		if err != nil {
 			e.add("losses", isAmiss, "", "cannot be asked for: %v", err)
 			return
+		}
+		if r.Sensor != nil && r.Sensor.Of == event.KindEnvRead {
+			unread += r.Sensor.Lost // there is a ration, and the coverage says so
+			continue
 		}
 		if r.Sensor != nil {
 			sum += r.Sensor.Lost
@@ -348,6 +352,9 @@ func (e *examination) losses(s agent.Status, lost func(func(event.Record, error)
 	}
 	if s.Pipeline.Overflowed > 0 {
 		e.add("losses", isNote, "", "%d facts went out before their skill could be known, because too many waited", s.Pipeline.Overflowed)
+	}
+	if unread > 0 {
+		e.add("losses", isNote, "", "%d processes in the last day were not looked into for variables that they ask for by name", unread)
 	}
 	if sum == 0 {
 		e.add("losses", isWell, "", "none in the last day")

@@ -21,6 +21,7 @@ import (
 // What it takes to look into processes, and how much of it there is.
 const (
 	maxTapped  = 64  // processes at once; the oldest gives way
+	tapRate    = 20  // processes a second, when maxTapped have come at once: as fast as probes can be taken out
 	tapQueue   = 256 // execs that wait
 	closeQueue = 512 // probes that wait to be taken out
 	closers    = 4   // taken out at once: each waits for the kernel, some 20 ms
@@ -45,6 +46,24 @@ type taps struct {
 	live  map[event.ProcID][]link.Link
 	order []event.ProcID
 	files known
+	spare bucket
+}
+
+// A bucket holds leave to tap processes: at most maxTapped, and tapRate more
+// each second.
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+func (b *bucket) take(now time.Time) bool {
+	b.left = min(maxTapped, b.left+tapRate*now.Sub(b.at).Seconds()) // full at first: the zero time is long ago
+	b.at = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
 }
 
 // A tapped process is one that exec'ed; file is the executable.
@@ -166,21 +185,42 @@ func (s *sensor) tap(ctx context.Context) error {
 // the file is mapped again.
 func (s *sensor) tapOne(p tapped) {
 	t := s.taps
+	if !t.lives(p.id) {
+		return
+	}
+	if !t.spare.take(time.Now()) {
+		t.miss(p.id)
+		return
+	}
 	links, err := s.probes(p)
 	t.release(p.id)
 	if err != nil || len(links) == 0 {
+		t.spare.left++
 		return // gone, static, or of a kind that is not known
 	}
 	for len(t.order) >= maxTapped {
 		oldest := t.order[0]
 		t.release(oldest)
-		t.mu.Lock()
-		delete(t.had, oldest)
-		t.missed++
-		t.mu.Unlock()
+		t.miss(oldest)
 	}
 	t.live[p.id] = links
 	t.order = append(t.order, p.id)
+}
+
+// lives reports whether no end of the process has been told.
+func (t *taps) lives(id event.ProcID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.had[id]
+	return ok
+}
+
+// miss counts a process that is not looked into, or not any more.
+func (t *taps) miss(id event.ProcID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.had, id)
+	t.missed++
 }
 
 // release hands the probes of a process to those that take them out, and waits

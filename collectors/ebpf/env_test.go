@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 )
@@ -51,6 +52,13 @@ func untilRead(b *bench, name, program string, env ...string) []event.EnvRead {
 	c.in.Close()
 	b.untilExit(c.id)
 	return bodies[event.EnvRead](b, c.id)
+}
+
+// It has a sensor of its own, as others may have used up what may be tapped.
+func TestVariables(t *testing.T) {
+	b := newBench(t, 0)
+	t.Run("A program that calls getenv is noticed", func(t *testing.T) { testGetenv(b.on(t)) })
+	t.Run("A variable that bash looks up is noticed", func(t *testing.T) { testShellVariable(b.on(t)) })
 }
 
 func testGetenv(b *bench) {
@@ -105,6 +113,28 @@ func TestTooManyAtOnceAreCounted(t *testing.T) {
 	}
 	if len(taps.had) != tapQueue {
 		t.Errorf("%d kept, want %d", len(taps.had), tapQueue)
+	}
+}
+
+func TestTapsAreRationed(t *testing.T) {
+	var b bucket
+	now := time.Now()
+	took := func() (n int) {
+		for b.take(now) {
+			n++
+		}
+		return n
+	}
+	if n := took(); n != maxTapped {
+		t.Errorf("%d at first, want %d", n, maxTapped)
+	}
+	now = now.Add(time.Second)
+	if n := took(); n != tapRate {
+		t.Errorf("%d a second later, want %d", n, tapRate)
+	}
+	now = now.Add(time.Hour)
+	if n := took(); n != maxTapped {
+		t.Errorf("%d an hour later, want %d", n, maxTapped)
 	}
 }
 
