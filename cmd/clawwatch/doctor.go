@@ -198,6 +198,8 @@ func (e *examination) sight(coverage []event.Coverage) {
 			e.add("sensor", isBlind, remedy(c.Reason), "%s sees nothing of %s: %s", c.Probe, kinds, c.Reason)
 		case c.Fidelity == "none" && best:
 			e.add("sensor", isWell, "", "%s is not used: %s", c.Probe, c.Reason)
+		case c.Known:
+			e.add("sensor", isNote, "", "%s, %s: %s", c.Probe, kinds, c.Reason)
 		case c.Fidelity == "none":
 			e.add("sensor", isNote, remedy(c.Reason), "%s is not used, others see what it would: %s", c.Probe, c.Reason)
 		case c.Reason != "":
@@ -359,11 +361,15 @@ func (e *examination) target(name string, q queue, remote bool) {
 
 // losses judges what the agent said that it lost in the last day.
 func (e *examination) losses(s agent.Status, lost func(func(event.Record, error) bool)) {
-	sum, gaps, causes := uint64(0), 0, map[string]bool{}
+	sum, unread, gaps, causes := uint64(0), uint64(0), 0, map[string]bool{}
 	for r, err := range lost {
 		if err != nil {
 			e.add("losses", isAmiss, "", "cannot be asked for: %v", err)
 			return
+		}
+		if r.Sensor != nil && r.Sensor.Of == event.KindEnvRead {
+			unread += r.Sensor.Lost // there is a ration, and the coverage says so
+			continue
 		}
 		if r.Sensor != nil {
 			if sum += r.Sensor.Lost; r.Sensor.Lost == 0 {
@@ -374,6 +380,9 @@ func (e *examination) losses(s agent.Status, lost func(func(event.Record, error)
 	}
 	if s.Pipeline.Overflowed > 0 {
 		e.add("losses", isNote, "", "%d facts went out before their skill could be known, because too many waited", s.Pipeline.Overflowed)
+	}
+	if unread > 0 {
+		e.add("losses", isNote, "", "%d processes in the last day were not looked into for variables that they ask for by name", unread)
 	}
 	if sum == 0 && gaps == 0 {
 		e.add("losses", isWell, "", "none in the last day")

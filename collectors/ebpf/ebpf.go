@@ -52,6 +52,7 @@ func Probes() []collectors.Probe {
 		event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
 		event.KindConnect, event.KindAccept, event.KindClose, event.KindDNS,
 		event.KindListen, event.KindSend, event.KindSocket, event.KindTLSName, event.KindHTTP,
+		event.KindAccess, event.KindCredentials, event.KindNamespace,
 	}
 	return []collectors.Probe{
 		{Name: "ebpf-trampoline", Kinds: kinds, Fidelity: collectors.Complete, Open: openTrampoline},

@@ -340,8 +340,6 @@ func TestSensor(t *testing.T) {
 		"Every way to make a process keeps the mark":     testSpawns,
 		"An image tells where it came from":              testImages,
 		"Arguments overwritten later change nothing":     testRenameArgs,
-		"A program that calls getenv is noticed":         testGetenv,
-		"A variable that bash looks up is noticed":       testShellVariable,
 		"The costly hooks come off when idle":            testDisarm,
 	}
 	for name, test := range tests {

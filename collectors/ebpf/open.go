@@ -104,6 +104,8 @@ func (s *sensor) start(ringSize int) error {
 			}
 		}
 	}
+	s.tryTaps()
+	s.coverage = append(s.coverage, limits(s.procPath)...)
 	return s.setClock()
 }
 

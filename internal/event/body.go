@@ -397,6 +397,7 @@ type Coverage struct {
 	Kinds    []Kind `json:"kinds,omitempty"`
 	Fidelity string `json:"fidelity"`         // complete, sampled, none
 	Reason   string `json:"reason,omitempty"` // why not complete; empty when it is
+	Known    bool   `json:"known,omitempty"`  // a limit of the mechanism, which every such host has: nothing is wrong
 }
 
 // Kind is file.create for an open that made the file.
