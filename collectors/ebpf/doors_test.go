@@ -181,9 +181,14 @@ func testServices(b *bench) {
 // some that are no news.
 func actOdd(io.Writer) error {
 	for _, s := range [][3]int{
-		{unix.AF_PACKET, unix.SOCK_RAW, 0}, {unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP}, {unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6},
-		{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_CONNECTOR}, {unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE},
-		{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, {unix.AF_UNIX, unix.SOCK_STREAM, 0}, {unix.AF_INET, unix.SOCK_STREAM, 0},
+		{unix.AF_PACKET, unix.SOCK_RAW, 0},
+		{unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP},
+		{unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6},
+		{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_CONNECTOR},
+		{unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE},
+		{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE},
+		{unix.AF_UNIX, unix.SOCK_STREAM, 0},
+		{unix.AF_INET, unix.SOCK_STREAM, 0},
 	} {
 		if fd, err := unix.Socket(s[0], s[1]|unix.SOCK_CLOEXEC, s[2]); err != nil && !errors.Is(err, unix.EPROTONOSUPPORT) {
 			return err
