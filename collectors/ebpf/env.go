@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,9 @@ const (
 	closeQueue = 512 // probes that wait to be taken out
 	closers    = 4   // taken out at once: each waits for the kernel, some 20 ms
 )
+
+// sensorGetenvBytes is how much of a name the kernel side gives, with a zero.
+const sensorGetenvBytes = len(sensorGetenvRec{}.Name)
 
 // taps are the probes at getenv in the C library, and at the variable look-up
 // of bash, of watched processes that exec a dynamic program.
@@ -121,12 +125,23 @@ func (t *taps) exit(id event.ProcID) {
 
 // read reports whether a process that asked for a variable had it from the
 // start. What a shell has set itself is nobody's secret but its own, and what
-// is not there cannot be read.
-func (t *taps) read(id event.ProcID, name string) bool {
+// is not there cannot be read. A name that the kernel side has cut comes back
+// whole.
+func (t *taps) read(id event.ProcID, name string) (whole string, had bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	h, ok := t.had[id]
-	return !ok || h.cut || h.names[name]
+	if !ok || h.cut || h.names[name] {
+		return name, true
+	}
+	if len(name) == sensorGetenvBytes-1 {
+		for whole := range h.names {
+			if strings.HasPrefix(whole, name) {
+				return whole, true
+			}
+		}
+	}
+	return name, false
 }
 
 // takeMissed gives the number of processes that were not tapped, since last

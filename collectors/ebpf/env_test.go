@@ -141,11 +141,23 @@ func TestTapsAreRationed(t *testing.T) {
 func TestOnlyWhatWasHandedOverIsRead(t *testing.T) {
 	taps, id := newTaps(), event.ProcID{PID: 7, Start: 8}
 	taps.exec(id, event.Exec{EnvNames: []string{"A"}})
-	if !taps.read(id, "A") || taps.read(id, "B") {
+	read := func(name string) string {
+		whole, ok := taps.read(id, name)
+		if !ok {
+			return ""
+		}
+		return whole
+	}
+	if read("A") != "A" || read("B") != "" {
 		t.Error("A was handed over and B was not")
 	}
+	long := strings.Repeat("L", 100)
+	taps.exec(id, event.Exec{EnvNames: []string{long}})
+	if read(long[:sensorGetenvBytes-1]) != long || read(long[:9]) != "" {
+		t.Error("a name that was cut does not come back whole")
+	}
 	taps.exec(id, event.Exec{EnvNames: []string{"A"}, EnvTruncated: true})
-	if !taps.read(id, "B") {
+	if read("B") != "B" {
 		t.Error("B may be among the names that were cut")
 	}
 }

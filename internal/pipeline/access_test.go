@@ -13,9 +13,11 @@ import (
 func inTool(t *testing.T) *bench {
 	b := newBench(t, 0)
 	b.Self = proc(7)
+	b.push(0, proc(10), event.Exec{Path: "/usr/bin/node", Snapshot: true})
 	b.use(1, "bash "+script)
 	b.run(1.5, "bash "+script)
 	b.Tick(at(10))
+	b.Tick(at(16)) // by then what was counted has been given out again
 	b.records, b.alerts = nil, nil
 	return b
 }
@@ -28,7 +30,7 @@ func TestAccessNamesTheTargetAndItsRole(t *testing.T) {
 	}{
 		"the gateway": {
 			event.Access{Target: proc(10), Method: event.AccessPtrace},
-			event.Accessed{Method: event.AccessPtrace, Target: &event.Target{PID: 10, StartTime: 10, Role: event.RoleGateway}},
+			event.Accessed{Method: event.AccessPtrace, Target: &event.Target{PID: 10, StartTime: 10, Role: event.RoleGateway, Executable: "/usr/bin/node"}},
 			[]string{"gateway-tampering weather 1"},
 		},
 		"this agent": {
