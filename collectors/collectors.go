@@ -105,19 +105,27 @@ type Worker interface {
 // A Reporter is a Collector that knows which parts of it this host refused.
 type Reporter interface{ Coverage() []event.Coverage }
 
+// An Opened is the open collector of a probe.
+type Opened struct {
+	Collector
+	Probe string
+	Gives []event.Kind // of the probe's kinds, those that no better one gives; others are to be ignored
+}
+
 // Select opens, in order of preference, every probe that adds a kind no
-// earlier one gives. It returns what each probe sees, and why the others do
-// not. A kind nobody sees is no error; it is a Coverage with fidelity none.
-func Select(probes []Probe, cfg Config) ([]Collector, []event.Coverage) {
+// earlier one gives; with wanted, one of these. It returns what each probe sees,
+// and why the others do not. A kind nobody sees is no error; it is a Coverage with
+// fidelity none.
+func Select(probes []Probe, cfg Config, wanted ...event.Kind) ([]Opened, []event.Coverage) {
 	var (
-		open    []Collector
+		open    []Opened
 		report  []event.Coverage
 		covered = map[event.Kind]bool{}
 	)
 	for _, p := range probes {
 		var adds []event.Kind
 		for _, k := range p.Kinds {
-			if !covered[k] {
+			if !covered[k] && (len(wanted) == 0 || slices.Contains(wanted, k)) {
 				adds = append(adds, k)
 			}
 		}
@@ -132,7 +140,7 @@ func Select(probes []Probe, cfg Config) ([]Collector, []event.Coverage) {
 		for _, k := range adds {
 			covered[k] = true
 		}
-		open = append(open, c)
+		open = append(open, Opened{Collector: c, Probe: p.Name, Gives: adds})
 		report = append(report, event.Coverage{Probe: p.Name, Kinds: adds, Fidelity: p.Fidelity.String()})
 		if r, ok := c.(Reporter); ok {
 			report = append(report, r.Coverage()...)

@@ -330,12 +330,18 @@ func acting(r *event.Record) bool {
 func (e *Env) file(r *event.Record, v *policy.View) {
 	f := r.File
 	e.File = File{Path: f.Path, OldPath: f.OldPath, Name: base(f.Path), Operation: f.Operation, Directory: f.Directory, Owner: userName(f.Owner)}
+	e.File.Tier = fileTier(r, v)
+}
+
+// fileTier is the tier of the file, or the worse of its two names.
+func fileTier(r *event.Record, v *policy.View) string {
+	f := r.File
 	write := f.Operation != "read"
 	tier := worstTier(r, v, f.Path, write)
 	if f.OldPath != "" {
 		tier = worse(tier, worstTier(r, v, f.OldPath, write))
 	}
-	e.File.Tier = string(tier)
+	return string(tier)
 }
 
 // worstTier is the tier for the skill, or the worst for any that it may be.

@@ -190,15 +190,22 @@ func lackingCapabilities() (lack []string) {
 
 // sight judges what is seen, kind by kind.
 func (e *examination) sight(coverage []event.Coverage) {
+	best := slices.ContainsFunc(coverage, func(c event.Coverage) bool { return strings.HasPrefix(c.Probe, "ebpf") && c.Fidelity == "complete" })
 	for _, c := range coverage {
 		kinds := kindNames(c.Kinds)
 		switch {
 		case c.Fidelity == "none" && len(c.Kinds) > 0:
 			e.add("sensor", isBlind, remedy(c.Reason), "%s sees nothing of %s: %s", c.Probe, kinds, c.Reason)
-		case c.Fidelity == "none":
+		case c.Fidelity == "none" && best:
 			e.add("sensor", isWell, "", "%s is not used: %s", c.Probe, c.Reason)
+		case c.Known:
+			e.add("sensor", isNote, "", "%s, %s: %s", c.Probe, kinds, c.Reason)
+		case c.Fidelity == "none":
+			e.add("sensor", isNote, remedy(c.Reason), "%s is not used, others see what it would: %s", c.Probe, c.Reason)
 		case c.Reason != "":
 			e.add("sensor", isBlind, "", "%s, %s: %s", c.Probe, kinds, c.Reason)
+		case c.Fidelity == "sampled":
+			e.add("sensor", isNote, "", "%s, %s: %s", c.Probe, c.Fidelity, kinds)
 		default:
 			e.add("sensor", isWell, "", "%s, %s: %s", c.Probe, c.Fidelity, kinds)
 		}
@@ -354,21 +361,30 @@ func (e *examination) target(name string, q queue, remote bool) {
 
 // losses judges what the agent said that it lost in the last day.
 func (e *examination) losses(s agent.Status, lost func(func(event.Record, error) bool)) {
-	sum, causes := uint64(0), map[string]bool{}
+	sum, unread, gaps, causes := uint64(0), uint64(0), 0, map[string]bool{}
 	for r, err := range lost {
 		if err != nil {
 			e.add("losses", isAmiss, "", "cannot be asked for: %v", err)
 			return
 		}
+		if r.Sensor != nil && r.Sensor.Of == event.KindEnvRead {
+			unread += r.Sensor.Lost // there is a ration, and the coverage says so
+			continue
+		}
 		if r.Sensor != nil {
-			sum += r.Sensor.Lost
+			if sum += r.Sensor.Lost; r.Sensor.Lost == 0 {
+				gaps++
+			}
 			causes[words(string(r.Sensor.Of), r.Sensor.Reason)] = true
 		}
 	}
 	if s.Pipeline.Overflowed > 0 {
 		e.add("losses", isNote, "", "%d facts went out before their skill could be known, because too many waited", s.Pipeline.Overflowed)
 	}
-	if sum == 0 {
+	if unread > 0 {
+		e.add("losses", isNote, "", "%d processes in the last day were not looked into for variables that they ask for by name", unread)
+	}
+	if sum == 0 && gaps == 0 {
 		e.add("losses", isWell, "", "none in the last day")
 		return
 	}
@@ -377,7 +393,11 @@ func (e *examination) losses(s agent.Status, lost func(func(event.Record, error)
 		list = append(list, c)
 	}
 	slices.Sort(list)
-	e.add("losses", isBlind, "make ring_size larger if the ring was full; clawwatch events --kind sensor.lost has each", "%d events in the last day: %s", sum, strings.Join(list[:min(len(list), 5)], "; "))
+	what := fmt.Sprintf("%d events", sum)
+	if gaps > 0 {
+		what += " and " + count(gaps, "gap") + " of unknown size"
+	}
+	e.add("losses", isBlind, "make ring_size larger if the ring was full; clawwatch events --kind sensor.lost has each", "%s in the last day: %s", what, strings.Join(list[:min(len(list), 5)], "; "))
 }
 
 // files judges the configuration, as it is on disk and as the agent took it.

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 		extensionName:   func() { os.Exit(Main()) },
 		"node":          gateway,
 		"fake-osqueryd": osqueryDaemon,
+		"listen":        listen,
 	})
 }
 
@@ -46,6 +48,18 @@ func gateway() {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	time.Sleep(time.Minute)
+}
+
+// listen takes one connection at an address and keeps it for a while.
+func listen() {
+	l, err := net.Listen("tcp", os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	if _, err := l.Accept(); err != nil {
+		panic(err)
+	}
+	time.Sleep(10 * time.Second)
 }
 
 // Each script is a use of the command line, or a misuse.

@@ -187,6 +187,10 @@ func what(r *event.Record) string {
 		return text(r.DNS.Name) + " is " + text(strings.Join(r.DNS.Addresses, ", ")) + ", says " + text(r.DNS.Server)
 	case r.Env != nil:
 		return envWhat(r)
+	case r.Access != nil:
+		return accessWhat(r.Access)
+	case r.Call != "":
+		return text(r.Call) + ": " + command(r.Process)
 	case r.File != nil && r.File.OldPath != "":
 		return text(r.File.Operation) + " " + text(r.File.OldPath) + " → " + text(r.File.Path)
 	case r.File != nil:
@@ -211,6 +215,20 @@ func what(r *event.Record) string {
 		return sensorWhat(r.Sensor)
 	}
 	return command(r.Process)
+}
+
+func accessWhat(a *event.Accessed) string {
+	s := text(string(a.Method))
+	if a.Signal != 0 {
+		s += " " + strconv.Itoa(a.Signal)
+	}
+	if t := a.Target; t != nil {
+		s += " → " + strconv.Itoa(int(t.PID)) + " " + text(t.Executable)
+		if t.Role != "" {
+			s += " (" + text(string(t.Role)) + ")"
+		}
+	}
+	return s
 }
 
 func envWhat(r *event.Record) string {

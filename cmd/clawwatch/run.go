@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/clawwatch/clawwatch/internal/agent"
+	"github.com/clawwatch/clawwatch/internal/event"
 )
 
 func newRunCmd() *cobra.Command {
@@ -83,7 +84,7 @@ func announce(w io.Writer, cfg agent.Config) func(agent.Status) {
 			case c.Reason != "":
 				fmt.Fprintf(&b, "  %s: %s\n", c.Probe, c.Reason)
 			default:
-				fmt.Fprintf(&b, "  kernel: %s sees %d kinds of events, %s\n", c.Probe, len(c.Kinds), c.Fidelity)
+				fmt.Fprintf(&b, "  %s: %s sees %d kinds of events, %s\n", side(c), c.Probe, len(c.Kinds), c.Fidelity)
 			}
 		}
 		fmt.Fprintf(&b, "  rules: %d; policy: %s\n", s.Intent.Rules, policyName(cfg.Policy))
@@ -94,6 +95,14 @@ func announce(w io.Writer, cfg agent.Config) func(agent.Status) {
 		fmt.Fprintln(&b, "  ask from another terminal: clawwatch doctor, clawwatch alerts --follow")
 		io.WriteString(w, b.String()) //nolint:errcheck // a closed terminal is no reason to stop
 	}
+}
+
+// side says of whom a probe tells.
+func side(c event.Coverage) string {
+	if c.Probe == agent.StrangersProbe {
+		return "others"
+	}
+	return "kernel"
 }
 
 // logReady says the same in a journal, one entry a fact.

@@ -231,7 +231,9 @@ func (v *visit) told(lines []string) bool {
 	lost := v.lost
 	if r, ok := v.w.(collectors.Reporter); ok {
 		for _, c := range r.Coverage() {
-			lost = append(lost, c.Kinds...)
+			if !c.Known { // what is always so tells nothing of this
+				lost = append(lost, c.Kinds...)
+			}
 		}
 	}
 	for _, line := range v.missing(lines) {
@@ -271,7 +273,11 @@ func text(e event.Event) (line string, cut bool) {
 		say("delete", x.Path)
 		cut = x.Truncated
 	case event.Connect:
-		say("connect", x.Transport, x.Peer)
+		if x.Transport == event.Unix {
+			say("connect", x.Transport, x.Name)
+		} else {
+			say("connect", x.Transport, x.Peer)
+		}
 	case event.Accept:
 		say("accept", x.Transport, x.Peer)
 	default:

@@ -144,9 +144,15 @@ func testAccess(b *bench) {
 		got = append(got, seen{a.Target.PID, a.Method, a.Signal})
 	}
 	want := []seen{
-		{pids[0], event.AccessSignal, 15}, {pids[1], event.AccessSignal, 2}, {pids[2], event.AccessSignal, 9},
-		{pids[3], event.AccessVMRead, 0}, {pids[3], event.AccessVMWrite, 0}, {pids[3], event.AccessGetFD, 0},
-		{pids[3], event.AccessPtrace, 0}, {pids[3], event.AccessSignal, 9}, {pids[4], event.AccessTraced, 0},
+		{pids[0], event.AccessSignal, 15},
+		{pids[1], event.AccessSignal, 2},
+		{pids[2], event.AccessSignal, 9},
+		{pids[3], event.AccessVMRead, 0},
+		{pids[3], event.AccessVMWrite, 0},
+		{pids[3], event.AccessGetFD, 0},
+		{pids[3], event.AccessPtrace, 0},
+		{pids[3], event.AccessSignal, 9},
+		{pids[4], event.AccessTraced, 0},
 	}
 	if !slices.Equal(got, want) {
 		b.t.Errorf("got  %+v\nwant %+v", got, want)

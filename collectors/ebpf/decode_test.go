@@ -8,6 +8,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -145,6 +147,27 @@ func records() map[string]struct {
 			wire(sensorSocketRec{H: header(sensorKindKIND_SOCKET), Family: 99, Type: 9}),
 			event.Socket{Family: "99", Type: "9"},
 		},
+		"signal": {
+			wire(sensorAccessRec{H: header(sensorKindKIND_ACCESS), TargetPid: 40, TargetStart: 76, Signal: 9, Stranger: 1, Comm: commOf("kill")}),
+			event.Access{Target: parent, Method: event.AccessSignal, Signal: 9},
+		},
+		"write to the memory of a thread": {
+			wire(sensorAccessRec{H: header(sensorKindKIND_ACCESS), TargetPid: 40, Method: sensorMethodMETHOD_VM_WRITE}),
+			event.Access{Target: event.ProcID{PID: 40}, Method: event.AccessVMWrite},
+		},
+		"variable asked for": {
+			wire(sensorGetenvRec{H: header(sensorKindKIND_GETENV), Shell: 1, Name: [64]int8{'T', 'Z'}}),
+			event.EnvRead{Method: event.EnvShell, Names: []string{"TZ"}},
+		},
+		"other user": {
+			wire(sensorIdentityRec{H: header(sensorKindKIND_IDENTITY), Creds: sensorCreds{Uid: 1, Permitted: 2}, Call: unix.SYS_SETRESUID}),
+			event.Credentials{Creds: event.Creds{UID: 1, Permitted: 2}, Call: "setresuid"},
+		},
+		"other namespace": {
+			wire(sensorIdentityRec{H: header(sensorKindKIND_IDENTITY), Ns: sensorNamespaces{Mnt: 5}, Call: unix.SYS_SETNS}),
+			event.Namespace{Now: event.Namespaces{Mount: 5}, Call: "setns"},
+		},
+		"32-bit door": {wire(sensorCompatRec{H: header(sensorKindKIND_COMPAT)}), event.Lost{Of: event.KindFileOpen, Count: 1, Cause: causeCompat}},
 		"close": {
 			sock(sensorKindKIND_CLOSE, 6, 1),
 			event.Close{Transport: event.TCP, Local: local, Peer: peer, Socket: 9, Inbound: true, Sent: 3, Received: 4},

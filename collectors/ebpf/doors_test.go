@@ -181,9 +181,14 @@ func testServices(b *bench) {
 // some that are no news.
 func actOdd(io.Writer) error {
 	for _, s := range [][3]int{
-		{unix.AF_PACKET, unix.SOCK_RAW, 0}, {unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP}, {unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6},
-		{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_CONNECTOR}, {unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE},
-		{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, {unix.AF_UNIX, unix.SOCK_STREAM, 0}, {unix.AF_INET, unix.SOCK_STREAM, 0},
+		{unix.AF_PACKET, unix.SOCK_RAW, 0},
+		{unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP},
+		{unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6},
+		{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_CONNECTOR},
+		{unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE},
+		{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE},
+		{unix.AF_UNIX, unix.SOCK_STREAM, 0},
+		{unix.AF_INET, unix.SOCK_STREAM, 0},
 	} {
 		if fd, err := unix.Socket(s[0], s[1]|unix.SOCK_CLOEXEC, s[2]); err != nil && !errors.Is(err, unix.EPROTONOSUPPORT) {
 			return err
@@ -647,6 +652,66 @@ func testDatagrams(b *bench) {
 			b.t.Errorf("connect %+v of a socket that sent nothing", x)
 		}
 	}
+}
+
+// actTheirs sends on UDP sockets that an unwatched process made: a connected one
+// by write, one that is not by sendto.
+func actTheirs(out io.Writer) error {
+	const connected, plain = 3, 4
+	at := &unix.SockaddrInet4{Addr: loopback, Port: 9}
+	if _, err := unix.Write(connected, make([]byte, 11)); err != nil {
+		return err
+	}
+	return unix.Sendto(plain, make([]byte, 22), 0, at)
+}
+
+func testTheirs(b *bench) {
+	file := func(c *net.UDPConn, err error) (netip.AddrPort, *os.File) {
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		f, err := c.File()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.t.Cleanup(func() { f.Close(); c.Close() })
+		return c.LocalAddr().(*net.UDPAddr).AddrPort(), f
+	}
+	connectedAt, connected := file(net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}))
+	plainAt, plain := file(net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}))
+	c := b.startWith("theirs", []*os.File{connected, plain})
+	if err := b.Watch(c.id); err != nil {
+		b.t.Fatal(err)
+	}
+	c.act(b.t)
+	b.untilExit(c.id)
+	for _, local := range []netip.AddrPort{connectedAt, plainAt} {
+		got := untilBody(b, c.id, func(x event.Connect) bool { return x.Local == local && x.Transport == event.UDP })
+		if got.Peer != netip.MustParseAddrPort("127.0.0.1:9") {
+			b.t.Errorf("connect %+v", got)
+		}
+	}
+}
+
+// actVSock connects to the machine itself.
+func actVSock(out io.Writer) error {
+	s, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM, 0)
+	if err != nil {
+		fmt.Fprintln(out, "none")
+		return nil
+	}
+	_ = unix.Connect(s, &unix.SockaddrVM{CID: 1, Port: 70000})
+	fmt.Fprintln(out, "asked")
+	return nil
+}
+
+func testVSock(b *bench) {
+	c := b.run("vsock")
+	if c.line(b.t) == "none" {
+		b.t.Skip("the kernel has no vsock")
+	}
+	untilBody(b, c.id, func(x event.Connect) bool { return x.Transport == event.VSock && x.Name == "1:70000" })
+	untilBody(b, c.id, func(x event.Socket) bool { return x.Family == "vsock" && x.Type == "stream" })
 }
 
 // actNamesByTCP asks a name server over TCP.

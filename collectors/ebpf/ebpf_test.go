@@ -105,3 +105,24 @@ func TestObjectDigestIsHex(t *testing.T) {
 		t.Errorf("digest %q", d)
 	}
 }
+
+func TestAKernelWithout32BitsSaysSo(t *testing.T) {
+	for line, want := range map[string]bool{
+		"quiet ia32_emulation=0": true, "ia32_emulation=off\n": true, "ia32_emulation=1": false, "": false, "xia32_emulation=0": false,
+	} {
+		if got := turnsOff32(line); got != want {
+			t.Errorf("%q: %v, want %v", line, got, want)
+		}
+	}
+	dir := t.TempDir()
+	without := limits(tracepoint, dir) // no such door
+	with := limits(tracepoint, "/proc")
+	for _, l := range append(without, with...) {
+		if !l.Known || l.Fidelity != "sampled" || l.Reason == "" || len(l.Kinds) == 0 {
+			t.Errorf("%+v", l)
+		}
+	}
+	if has32("/proc") != (len(with) > len(without)) {
+		t.Errorf("%d limits with a 32-bit door, %d without", len(with), len(without))
+	}
+}

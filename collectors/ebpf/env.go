@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
@@ -20,10 +22,14 @@ import (
 // What it takes to look into processes, and how much of it there is.
 const (
 	maxTapped  = 64  // processes at once; the oldest gives way
+	tapRate    = 20  // processes a second, when maxTapped have come at once: as fast as probes can be taken out
 	tapQueue   = 256 // execs that wait
 	closeQueue = 512 // probes that wait to be taken out
-	closers    = 8   // taken out at once: each waits for the kernel, 100 to 300 ms
+	closers    = 4   // taken out at once: each waits for the kernel, some 20 ms
 )
+
+// sensorGetenvBytes is how much of a name the kernel side gives, with a zero.
+const sensorGetenvBytes = len(sensorGetenvRec{}.Name)
 
 // taps are the probes at getenv in the C library, and at the variable look-up
 // of bash, of watched processes that exec a dynamic program.
@@ -44,6 +50,24 @@ type taps struct {
 	live  map[event.ProcID][]link.Link
 	order []event.ProcID
 	files known
+	spare bucket
+}
+
+// A bucket holds leave to tap processes: at most maxTapped, and tapRate more
+// each second.
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+func (b *bucket) take(now time.Time) bool {
+	b.left = min(maxTapped, b.left+tapRate*now.Sub(b.at).Seconds()) // full at first: the zero time is long ago
+	b.at = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
 }
 
 // A tapped process is one that exec'ed; file is the executable.
@@ -101,12 +125,23 @@ func (t *taps) exit(id event.ProcID) {
 
 // read reports whether a process that asked for a variable had it from the
 // start. What a shell has set itself is nobody's secret but its own, and what
-// is not there cannot be read.
-func (t *taps) read(id event.ProcID, name string) bool {
+// is not there cannot be read. A name that the kernel side has cut comes back
+// whole.
+func (t *taps) read(id event.ProcID, name string) (whole string, had bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	h, ok := t.had[id]
-	return !ok || h.cut || h.names[name]
+	if !ok || h.cut || h.names[name] {
+		return name, true
+	}
+	if len(name) == sensorGetenvBytes-1 {
+		for whole := range h.names {
+			if strings.HasPrefix(whole, name) {
+				return whole, true
+			}
+		}
+	}
+	return name, false
 }
 
 // takeMissed gives the number of processes that were not tapped, since last
@@ -165,21 +200,42 @@ func (s *sensor) tap(ctx context.Context) error {
 // the file is mapped again.
 func (s *sensor) tapOne(p tapped) {
 	t := s.taps
+	if !t.lives(p.id) {
+		return
+	}
+	if !t.spare.take(time.Now()) {
+		t.miss(p.id)
+		return
+	}
 	links, err := s.probes(p)
 	t.release(p.id)
 	if err != nil || len(links) == 0 {
+		t.spare.left++
 		return // gone, static, or of a kind that is not known
 	}
 	for len(t.order) >= maxTapped {
 		oldest := t.order[0]
 		t.release(oldest)
-		t.mu.Lock()
-		delete(t.had, oldest)
-		t.missed++
-		t.mu.Unlock()
+		t.miss(oldest)
 	}
 	t.live[p.id] = links
 	t.order = append(t.order, p.id)
+}
+
+// lives reports whether no end of the process has been told.
+func (t *taps) lives(id event.ProcID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.had[id]
+	return ok
+}
+
+// miss counts a process that is not looked into, or not any more.
+func (t *taps) miss(id event.ProcID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.had, id)
+	t.missed++
 }
 
 // release hands the probes of a process to those that take them out, and waits
@@ -214,18 +270,42 @@ func (s *sensor) probes(p tapped) ([]link.Link, error) {
 		if prog == nil {
 			continue
 		}
-		ex, err := link.OpenExecutable(at.path)
-		if err != nil {
-			continue
+		if l, err := attachTo(at.path, prog, p.id.PID, at.offsets); err == nil {
+			links = append(links, l)
 		}
-		l, err := ex.Uprobe(at.symbol, prog, &link.UprobeOptions{PID: int(p.id.PID), Address: at.offset})
-		if err != nil {
-			continue
-		}
-		links = append(links, l)
 	}
 	s.taps.files.closeAll()
 	return links, nil
+}
+
+// attachTo puts a program at places in a file, for one process. It takes a link
+// of many uprobes (Linux 6.6): the older kind wants CAP_SYS_ADMIN, which the
+// agent has given up by then.
+func attachTo(file string, prog *ebpf.Program, pid int32, offsets []uint64) (link.Link, error) {
+	ex, err := link.OpenExecutable(file)
+	if err != nil {
+		return nil, err
+	}
+	return ex.UprobeMulti(nil, prog, &link.UprobeMultiOptions{PID: uint32(pid), Addresses: offsets})
+}
+
+// tryTaps finds out whether the kernel lets the programs be put anywhere: at a
+// place in a file that this process has not mapped.
+func (s *sensor) tryTaps() {
+	for _, p := range programs(s.backend) {
+		prog := s.progs[p.name]
+		if p.hook != library || prog == nil {
+			continue
+		}
+		l, err := attachTo("/bin/sh", prog, int32(os.Getpid()), []uint64{4096})
+		if err == nil {
+			_ = l.Close()
+			continue
+		}
+		s.blind(p, err)
+		_ = prog.Close()
+		delete(s.progs, p.name)
+	}
 }
 
 // reportMissed says how many processes were not looked into.

@@ -7,14 +7,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
 // untilRead has a shell exec a program that looks variables up for each line
-// that it reads, and feeds it until the first look-up is seen: when the probe is
-// in, nobody can say.
-func untilRead(b *bench, program string, env ...string) (event.ProcID, []event.EnvRead) {
+// that it reads, and feeds it until that of one variable is seen: when the probe
+// is in, nobody can say.
+func untilRead(b *bench, name, program string, env ...string) []event.EnvRead {
 	b.t.Helper()
 	c := b.startCommand(exec.Command("/bin/sh", "-c", "echo ready; read x; exec "+program), env...)
 	if err := b.Watch(c.id); err != nil {
@@ -42,28 +43,35 @@ func untilRead(b *bench, program string, env ...string) (event.ProcID, []event.E
 			}
 		}
 	}()
-	b.until("read of a variable", func(e event.Event) bool {
-		_, ok := e.Body.(event.EnvRead)
-		return ok && e.Proc == c.id
+	b.until("read of "+name, func(e event.Event) bool {
+		r, ok := e.Body.(event.EnvRead)
+		return ok && e.Proc == c.id && r.Names[0] == name
 	})
 	close(stop)
 	<-stopped
 	c.in.Close()
 	b.untilExit(c.id)
-	return c.id, bodies[event.EnvRead](b, c.id)
+	return bodies[event.EnvRead](b, c.id)
+}
+
+// It has a sensor of its own, as others may have used up what may be tapped.
+func TestVariables(t *testing.T) {
+	b := newBench(t, 0)
+	t.Run("A program that calls getenv is noticed", func(t *testing.T) { testGetenv(b.on(t)) })
+	t.Run("A variable that bash looks up is noticed", func(t *testing.T) { testShellVariable(b.on(t)) })
 }
 
 func testGetenv(b *bench) {
 	if _, err := os.Stat("/usr/bin/perl"); err != nil {
 		b.t.Skip("no perl, whose localtime asks for TZ each time")
 	}
-	_, got := untilRead(b, `/usr/bin/perl -ne '$| = 1; @x = localtime; print'`, "TZ=UTC0")
-	if len(got) == 0 || got[0].Method != event.EnvGetenv || !slices.Equal(got[0].Names, []string{"TZ"}) {
-		b.t.Errorf("%+v, want TZ by getenv", got)
-	}
+	got := untilRead(b, "TZ", `/usr/bin/perl -ne '$| = 1; @x = localtime; print'`, "TZ=UTC0")
 	names := map[string]int{}
 	for _, r := range got {
 		names[r.Names[0]]++
+		if r.Method != event.EnvGetenv {
+			b.t.Errorf("%+v", r)
+		}
 	}
 	if names["TZ"] != 1 {
 		b.t.Errorf("TZ was reported %d times, want once", names["TZ"])
@@ -74,7 +82,7 @@ func testShellVariable(b *bench) {
 	if text, err := os.ReadFile("/bin/bash"); err != nil || !bytes.Contains(text, []byte("find_variable")) {
 		b.t.Skip("no bash with symbols")
 	}
-	_, got := untilRead(b, `/bin/bash -c 'while read y; do own=1; : "$own" "$TAP_SECRET"; echo; done'`, "TAP_SECRET=VALUE", "TAP_OTHER=x")
+	got := untilRead(b, "TAP_SECRET", `/bin/bash -c 'while read y; do own=1; : "$own" "$TAP_SECRET"; echo; done'`, "TAP_SECRET=VALUE", "TAP_OTHER=x")
 	var names []string
 	for _, r := range got {
 		if r.Method != event.EnvShell {
@@ -108,14 +116,48 @@ func TestTooManyAtOnceAreCounted(t *testing.T) {
 	}
 }
 
+func TestTapsAreRationed(t *testing.T) {
+	var b bucket
+	now := time.Now()
+	took := func() (n int) {
+		for b.take(now) {
+			n++
+		}
+		return n
+	}
+	if n := took(); n != maxTapped {
+		t.Errorf("%d at first, want %d", n, maxTapped)
+	}
+	now = now.Add(time.Second)
+	if n := took(); n != tapRate {
+		t.Errorf("%d a second later, want %d", n, tapRate)
+	}
+	now = now.Add(time.Hour)
+	if n := took(); n != maxTapped {
+		t.Errorf("%d an hour later, want %d", n, maxTapped)
+	}
+}
+
 func TestOnlyWhatWasHandedOverIsRead(t *testing.T) {
 	taps, id := newTaps(), event.ProcID{PID: 7, Start: 8}
 	taps.exec(id, event.Exec{EnvNames: []string{"A"}})
-	if !taps.read(id, "A") || taps.read(id, "B") {
+	read := func(name string) string {
+		whole, ok := taps.read(id, name)
+		if !ok {
+			return ""
+		}
+		return whole
+	}
+	if read("A") != "A" || read("B") != "" {
 		t.Error("A was handed over and B was not")
 	}
+	long := strings.Repeat("L", 100)
+	taps.exec(id, event.Exec{EnvNames: []string{long}})
+	if read(long[:sensorGetenvBytes-1]) != long || read(long[:9]) != "" {
+		t.Error("a name that was cut does not come back whole")
+	}
 	taps.exec(id, event.Exec{EnvNames: []string{"A"}, EnvTruncated: true})
-	if !taps.read(id, "B") {
+	if read("B") != "B" {
 		t.Error("B may be among the names that were cut")
 	}
 }
@@ -137,7 +179,7 @@ func TestLoaderAndSymbolsAreFound(t *testing.T) {
 		}
 		defer lib.Close()
 		got, err := symbolsOf(lib, "getenv", "secure_getenv")
-		if err != nil || got["getenv"] == 0 || got["secure_getenv"] == 0 {
+		if err != nil || len(got) != 2 || got[0] == got[1] {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 		return

@@ -35,7 +35,7 @@ func actions() map[string]func(out io.Writer) error {
 		"thread-exec": actThreadExec, "leader-gone": actLeaderGone,
 		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
 		"listen": actListen, "long": actLong, "services": actServices, "odd": actOdd, "pass": actPass, "tls": actTLS, "http": actHTTP,
-		"fast-open": actFastOpen, "multipath": actMultipath, "datagrams": actDatagrams, "names-by-tcp": actNamesByTCP, "knock": actKnock, "quic": actQUIC,
+		"fast-open": actFastOpen, "multipath": actMultipath, "datagrams": actDatagrams, "names-by-tcp": actNamesByTCP, "knock": actKnock, "quic": actQUIC, "theirs": actTheirs, "vsock": actVSock,
 		"access": actAccess, "identity": actIdentity, "spawns": actSpawns, "images": actImages, "rename-args": actRenameArgs, "overwrite": actOverwrite,
 		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
@@ -360,6 +360,8 @@ func testSensor(t *testing.T, of backend) {
 		"TCP Fast Open is seen":                             testFastOpen,
 		"Multipath TCP has totals":                          testMultipath,
 		"Datagrams tell, and not a connect without any":     testDatagrams,
+		"Datagrams on another's socket are seen":            testTheirs,
+		"The machine around this one is a peer":             testVSock,
 		"Answers over TCP give names":                       testNamesByTCP,
 		"A stranger at a gateway's port is seen":            testStranger,
 		"Access to other processes is reported":             testAccess,
@@ -368,8 +370,6 @@ func testSensor(t *testing.T, of backend) {
 		"Every way to make a process keeps the mark":        testSpawns,
 		"An image tells where it came from":                 testImages,
 		"Arguments overwritten later change nothing":        testRenameArgs,
-		"A program that calls getenv is noticed":            testGetenv,
-		"A variable that bash looks up is noticed":          testShellVariable,
 		"The costly hooks come off when idle":               testDisarm,
 	}
 	for name, test := range tests {

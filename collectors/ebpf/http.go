@@ -24,6 +24,7 @@ type request struct {
 // parseRequest reads the head of a request. It is whole with the empty line at
 // its end.
 func parseRequest(b []byte) (request, look) {
+	b = bytes.TrimLeft(b, "\r\n") // servers pass over empty lines
 	line, rest, ended := bytes.Cut(b, []byte("\n"))
 	if !ended {
 		if len(b) >= 16 && !bytes.ContainsRune(b, ' ') {

@@ -11,6 +11,7 @@ func TestARequestTellsWhomItIsFor(t *testing.T) {
 		{"plain", "GET /a/b?key=secret#x HTTP/1.1\r\nHost: Example.com:80\r\n\r\n", "GET /a/b [example.com] 2"},
 		{"bare line ends", "GET / HTTP/1.0\nhOST:  example.com \n\n", "GET / [example.com] 2"},
 		{"a blank before the colon", "GET / HTTP/1.1\r\nHost : example.com\r\n\r\n", "GET / [example.com] 2"},
+		{"empty lines before", "\r\n\nGET / HTTP/1.1\r\nHost: example.com\r\n\r\n", "GET / [example.com] 2"},
 		{"a body with a Host", "POST / HTTP/1.1\r\nHost: a.example\r\n\r\nHost: b.example\r\n", "POST / [a.example] 2"},
 		{"two hosts", "GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\nHost: a.example\r\n\r\n", "GET / [a.example b.example] 2"},
 		{"through a proxy", "GET http://user:pw@real.example:8080/p?q HTTP/1.1\r\nHost: other.example\r\n\r\n", "GET /p [real.example] 2"},

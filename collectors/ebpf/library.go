@@ -31,24 +31,23 @@ var libraries = []string{
 
 // A probePlace is where a probe goes in.
 type probePlace struct {
-	path   string // of an open descriptor
-	symbol string
-	offset uint64 // in the file
-	shell  bool
+	path    string   // of an open descriptor, or the executable
+	offsets []uint64 // in the file
+	shell   bool
 }
 
 // known is what was learned of executables and libraries, and the descriptors
 // that are open for the process at hand.
 type known struct {
 	programs  map[event.FileID]executable
-	libraries map[event.FileID]map[string]uint64
+	libraries map[event.FileID][]uint64
 	open      []int
 }
 
 // executable is what matters of an executable.
 type executable struct {
-	loader  string            // its dynamic loader; "": it is static
-	symbols map[string]uint64 // of bash
+	loader  string   // its dynamic loader; "": it is static
+	symbols []uint64 // of bash: where they are in the file
 }
 
 // places are where the probes of a process go in.
@@ -65,12 +64,11 @@ func (k *known) places(procPath string, root int, p tapped) []probePlace {
 		}
 		k.programs[p.file] = prog
 	}
-	var found []probePlace
-	for symbol, offset := range prog.symbols {
-		found = append(found, probePlace{exe, symbol, offset, true})
+	if len(prog.symbols) > 0 { // bash, which has a getenv of its own
+		return []probePlace{{exe, prog.symbols, true}}
 	}
-	if prog.loader == "" || len(found) > 0 { // bash has a getenv of its own
-		return found
+	if prog.loader == "" {
+		return nil
 	}
 	candidates := libraries
 	if strings.HasPrefix(path.Base(prog.loader), "ld-musl-") {
@@ -78,19 +76,16 @@ func (k *known) places(procPath string, root int, p tapped) []probePlace {
 	}
 	for _, candidate := range candidates {
 		file, symbols := k.library(root, candidate)
-		for symbol, offset := range symbols {
-			found = append(found, probePlace{file, symbol, offset, false})
-		}
-		if symbols != nil {
-			break
+		if len(symbols) > 0 {
+			return []probePlace{{file, symbols, false}}
 		}
 	}
-	return found
+	return nil
 }
 
 // library opens a library below a process's root, and gives where in it the
 // functions are.
-func (k *known) library(root int, name string) (file string, symbols map[string]uint64) {
+func (k *known) library(root int, name string) (file string, symbols []uint64) {
 	fd, err := unix.Openat2(root, name, &unix.OpenHow{
 		Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
@@ -110,15 +105,12 @@ func (k *known) library(root int, name string) (file string, symbols map[string]
 	if symbols, ok := k.libraries[id]; ok {
 		return file, symbols
 	}
-	symbols = map[string]uint64{}
 	if f, err := os.Open(file); err == nil {
-		if found, err := symbolsOf(f, "getenv", "secure_getenv"); err == nil {
-			symbols = found
-		}
+		symbols, _ = symbolsOf(f, "getenv", "secure_getenv") // without them, what uses it is dark
 		f.Close()
 	}
 	if k.libraries == nil || len(k.libraries) >= maxKnown {
-		k.libraries = map[event.FileID]map[string]uint64{}
+		k.libraries = map[event.FileID][]uint64{}
 	}
 	k.libraries[id] = symbols
 	return file, symbols
@@ -168,7 +160,7 @@ func loaderOf(r io.ReaderAt) (loader string, err error) {
 
 // symbolsOf gives the places in a file of those of its dynamic functions that
 // are asked for.
-func symbolsOf(r io.ReaderAt, names ...string) (offsets map[string]uint64, err error) {
+func symbolsOf(r io.ReaderAt, names ...string) (offsets []uint64, err error) {
 	defer recovered(&err)
 	f, err := elf.NewFile(r)
 	if err != nil {
@@ -178,12 +170,11 @@ func symbolsOf(r io.ReaderAt, names ...string) (offsets map[string]uint64, err e
 	if err != nil {
 		return nil, fmt.Errorf("read symbols: %w", err)
 	}
-	offsets = map[string]uint64{}
 	for _, symbol := range all {
 		for _, name := range names {
 			if symbol.Name == name && symbol.Section != elf.SHN_UNDEF && elf.ST_TYPE(symbol.Info) == elf.STT_FUNC {
 				if at, ok := offsetOf(f, symbol.Value); ok {
-					offsets[name] = at
+					offsets = append(offsets, at)
 				}
 			}
 		}

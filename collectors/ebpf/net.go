@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -48,6 +50,9 @@ func addrPort(addr [16]uint8, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
 }
 
+// nscd is a name service that few hosts have.
+const nscd = "/var/run/nscd/socket"
+
 // decodeUnix prefers the path of the file that the address stands for. Without
 // one the address is what was asked for, which a file may not have.
 func decodeUnix(raw []byte) (event.Body, error) {
@@ -66,6 +71,9 @@ func decodeUnix(raw []byte) (event.Body, error) {
 	name = unixName(name)
 	if path != "" {
 		name = kernelPath(path)
+	}
+	if name == nscd && r.Error == uint32(unix.ENOENT) {
+		return nil, nil // no news: the C library asks for it in every process
 	}
 	if r.Listens != 0 {
 		return event.Listen{Transport: event.Unix, Name: name, Socket: r.Cookie}, nil

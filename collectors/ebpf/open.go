@@ -129,6 +129,8 @@ func (s *sensor) start(ringSize int) error {
 			}
 		}
 	}
+	s.tryTaps()
+	s.coverage = append(s.coverage, limits(s.backend, s.procPath)...)
 	return s.setClock()
 }
 
@@ -148,6 +150,9 @@ func (s *sensor) load(ringSize int) error {
 	}
 	if err := spec.Variables[sensorVarPidNs].Set(s.own.PID); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarPidNs, err)
+	}
+	if err := spec.Variables[sensorVarTrampolines].Set(s.backend == trampoline); err != nil {
+		return fmt.Errorf("set %s: %w", sensorVarTrampolines, err)
 	}
 	all := spec.Programs
 	spec.Programs = map[string]*ebpf.ProgramSpec{sensorProgWatched: all[sensorProgWatched]}

@@ -89,7 +89,7 @@ func allPrograms() []program {
 		{name: sensorProgSent, armed: true, kinds: udp, lack: "bytes sent on UDP sockets, and who sends on a socket of another's"},
 		{name: sensorProgReceived, armed: true, kinds: udp, lack: "bytes received on UDP sockets, and who reads from a socket of another's"},
 		{
-			name: sensorProgUringSubmitted, older: sensorProgUringSubmittedSqe, of: tracepoint, armed: true, lack: "that io_uring was used",
+			name: sensorProgUringSubmitted, older: sensorProgUringSubmittedSqe, armed: true, lack: "that io_uring was used",
 			kinds: []event.Kind{
 				event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
 				event.KindConnect, event.KindAccept,

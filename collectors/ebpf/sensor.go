@@ -168,9 +168,11 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 	case event.Exec:
 		return s.execed(f, b, ev, emit)
 	case event.EnvRead:
-		if !s.taps.read(f.proc, b.Names[0]) {
+		name, had := s.taps.read(f.proc, b.Names[0])
+		if !had {
 			return nil
 		}
+		b.Names[0] = name
 	case event.Exit:
 		s.taps.exit(f.proc)
 	case event.Namespace:

@@ -470,6 +470,7 @@ const (
 	sensorProgWatched            = "watched"
 	sensorVarPidNs               = "pid_ns"
 	sensorVarSeesPackets         = "sees_packets"
+	sensorVarTrampolines         = "trampolines"
 	sensorVarUdpEnds             = "udp_ends"
 	sensorVarWakeBytes           = "wake_bytes"
 )
@@ -605,6 +606,7 @@ type sensorMapSpecs struct {
 type sensorVariableSpecs struct {
 	PidNs       *ebpf.VariableSpec `ebpf:"pid_ns"`
 	SeesPackets *ebpf.VariableSpec `ebpf:"sees_packets"`
+	Trampolines *ebpf.VariableSpec `ebpf:"trampolines"`
 	UdpEnds     *ebpf.VariableSpec `ebpf:"udp_ends"`
 	WakeBytes   *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
@@ -668,6 +670,7 @@ func (m *sensorMaps) Close() error {
 type sensorVariables struct {
 	PidNs       *ebpf.Variable `ebpf:"pid_ns"`
 	SeesPackets *ebpf.Variable `ebpf:"sees_packets"`
+	Trampolines *ebpf.Variable `ebpf:"trampolines"`
 	UdpEnds     *ebpf.Variable `ebpf:"udp_ends"`
 	WakeBytes   *ebpf.Variable `ebpf:"wake_bytes"`
 }

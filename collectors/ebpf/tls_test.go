@@ -77,7 +77,8 @@ func TestAClientHelloTellsItsName(t *testing.T) {
 		{"without a name", firstFlight(t, &tls.Config{InsecureSkipVerify: true}), hello{}, whole},
 		{
 			"with the name encrypted", firstFlight(t, &tls.Config{ServerName: "hidden.example", MinVersion: tls.VersionTLS13, EncryptedClientHelloConfigList: encryptedHello(t, "public.example")}),
-			hello{name: "public.example", ech: true}, whole,
+			hello{name: "public.example", ech: true},
+			whole,
 		},
 		{"an alert", []byte{21, 3, 3, 0, 2, 1, 0}, hello{}, foreign},
 		{"another message", []byte{22, 3, 3, 0, 4, 2, 0, 0, 0}, hello{}, foreign},

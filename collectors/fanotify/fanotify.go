@@ -4,8 +4,8 @@
 // All file systems of the host are marked, because a process can go anywhere: the
 // kernel queues every open, close, creation, removal and renaming of everybody, and
 // who is watched is found out here, from what the process connector tells. That
-// costs every process of the host one to two microseconds for each of them, and the
-// agent about three. It takes CAP_SYS_ADMIN to open.
+// costs every process of the host two to five microseconds for a file that it opens and
+// closes, and the agent about five. It takes CAP_SYS_ADMIN to open.
 //
 // A file is reported when it is closed, because only then the kernel says whether
 // it was opened for writing, or a fifth of a second after it was opened: then

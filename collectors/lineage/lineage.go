@@ -141,6 +141,13 @@ func (t *Tree) Since(pid int32, moment time.Time) (event.ProcID, bool) {
 // Sync does nothing: a Tree knows what it was told.
 func (t *Tree) Sync() {}
 
+// Empty reports whether nobody is watched, nor lately was.
+func (t *Tree) Empty() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.lives) == 0
+}
+
 // All gives the watched processes that live, in the order of their start.
 func (t *Tree) All() []event.ProcID {
 	t.mu.Lock()

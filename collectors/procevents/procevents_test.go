@@ -169,7 +169,7 @@ func TestOthersAreLeftAlone(t *testing.T) {
 
 func TestAProcessThatTakesTheNameIsWatched(t *testing.T) {
 	_, events := start(t)
-	cmd := exec.Command("/bin/bash", "-c", "echo -n openclaw-gatewa > /proc/$$/comm; /bin/true; :")
+	cmd := exec.Command("/bin/bash", "-c", "echo -n openclaw-gatewa > /proc/$$/comm; sleep 0.3; :")
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 // and the processes that left that tree before anybody watched.
 //
 // It is read once when a gateway is found, after the kernel sensor has marked
-// it, and for single processes on demand; it never polls. One process costs
+// it, and for single processes on demand; only Probe, the last resort, polls. One process costs
 // about six small reads. Reading directly rather than through a library keeps
 // what matters here and is lost elsewhere: the start time in clock ticks (half
 // of a process's identity), arguments with their borders, and an environment of

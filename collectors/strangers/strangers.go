@@ -5,8 +5,8 @@
 //
 // The directories are marked one by one with fanotify, so that the rest of the
 // host pays nothing. An opening or closing of a file in them costs whoever does it
-// one to two microseconds, OpenClaw itself included, and the agent about three;
-// reads and writes between cost nothing. A directory takes about 1 KiB of kernel
+// two microseconds, OpenClaw itself included, and the agent two for one of OpenClaw's
+// processes and five for a stranger's; reads and writes between cost nothing. A directory takes about 1 KiB of kernel
 // memory, and its inode stays in memory.
 //
 // What is done is not reported at once but after hold, so that it is known by

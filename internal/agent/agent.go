@@ -8,7 +8,8 @@
 // sensor: nothing is lost without a number.
 //
 // A collector that fails does not stop the others. Its end is logged and
-// becomes a sensor.coverage event.
+// becomes a sensor.coverage event. A sensor that fails is replaced by the next
+// best one (sensors.go), and what was not seen in between is a sensor.lost event.
 package agent
 
 import (
@@ -34,8 +35,10 @@ import (
 
 	"github.com/clawwatch/clawwatch/collectors"
 	"github.com/clawwatch/clawwatch/collectors/digest"
+	"github.com/clawwatch/clawwatch/collectors/lineage"
 	"github.com/clawwatch/clawwatch/collectors/openclaw"
 	"github.com/clawwatch/clawwatch/collectors/skills"
+	"github.com/clawwatch/clawwatch/collectors/strangers"
 	"github.com/clawwatch/clawwatch/exporters"
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/pipeline"
@@ -64,6 +67,8 @@ type Options struct {
 	Rules   *rules.Set
 	Ready   func(Status)     // called once, when everything runs; may be nil
 	Reload  <-chan os.Signal // each one has policy and rules read again; may be nil
+
+	probes []collectors.Probe // nil: all there are
 }
 
 // An Agent is one run.
@@ -75,12 +80,13 @@ type Agent struct {
 	store     *store.Store
 	redactor  *redact.Redactor
 	exporters []delivery
-	sensors   []collectors.Collector
 	digests   *digest.Hasher
-	watcher   collectors.Watcher // of the sensors, the one that marks trees; nil: none
+	host      collectors.Config
+	sensors   sensors
+	lineage   lineage.Tree         // who is watched, as the sensors said
+	strangers *strangers.Collector // nil: this host does not allow it
 	gateways  *openclaw.Collector
 	skills    *skills.Collector
-	coverage  []event.Coverage
 	facts     chan event.Event
 	out       chan exporters.Item
 	stats     atomic.Pointer[pipeline.Stats]
@@ -140,19 +146,15 @@ func (a *Agent) open() error {
 }
 
 func (a *Agent) openCollectors() error {
-	host := collectors.Config{Proc: os.DirFS("/proc"), ProcPath: "/proc", RingSize: int(a.cfg.RingSize)}
-	a.sensors, a.coverage = collectors.Select(probes(), host)
-	for _, s := range a.sensors {
-		if w, ok := s.(collectors.Watcher); ok {
-			a.watcher = w
-		}
-	}
-	a.digests = digest.New(host.ProcPath)
+	a.host = hostOf(a.cfg)
+	a.host.Lineage = kin{a}
+	a.openSensors()
+	a.digests = digest.New(a.host.ProcPath)
 	since := a.started
 	if last, err := a.store.LastTime(context.Background()); err == nil && !last.IsZero() && last.Before(since) {
 		since = last // records that OpenClaw wrote while nobody watched
 	}
-	a.gateways = openclaw.New(openclaw.Config{Proc: host.Proc, Since: since, Log: a.log})
+	a.gateways = openclaw.New(openclaw.Config{Proc: a.host.Proc, Since: since, Log: a.log})
 	a.skills = skills.New(skills.Config{Log: a.log})
 	return nil
 }
@@ -186,8 +188,8 @@ func (a *Agent) run(ctx context.Context) error {
 
 // observe runs the collectors until ctx is done.
 func (a *Agent) observe(ctx context.Context) error {
-	for _, c := range a.coverage {
-		a.emit(event.Event{Time: time.Now(), Source: event.SourceAgent, Body: c})
+	for _, c := range a.sensors.covers() {
+		a.say(c)
 	}
 	type collector struct {
 		name string
@@ -195,14 +197,12 @@ func (a *Agent) observe(ctx context.Context) error {
 		emit func(event.Event)
 	}
 	all := []collector{{"digest", a.digests.Run, a.emit}, {"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}}
+	if a.strangers != nil {
+		all = append(all, collector{strangers.Name, a.strangers.Run, a.noting(a.emit)})
+	}
 	var g errgroup.Group
-	for _, s := range a.sensors {
-		all = append(all, collector{"kernel", s.Run, a.fromKernel})
-		if w, ok := s.(collectors.Worker); ok {
-			for _, loop := range w.Loops() {
-				g.Go(func() error { return loop(ctx) })
-			}
-		}
+	for _, s := range a.sensors.list() {
+		g.Go(func() error { return a.sense(ctx, &g, s) })
 	}
 	a.guardSelf()
 	for _, c := range all {
@@ -233,6 +233,11 @@ func (a *Agent) observe(ctx context.Context) error {
 }
 
 func (a *Agent) emit(ev event.Event) { a.facts <- ev }
+
+// say emits what the agent has to say of its own sight.
+func (a *Agent) say(b event.Body) {
+	a.emit(event.Event{Time: time.Now(), Source: event.SourceAgent, Body: b})
+}
 
 // pump drives the pipeline: it alone calls it.
 func (a *Agent) pump() {
@@ -339,8 +344,11 @@ func userNames() func(uint32) string {
 
 func (a *Agent) close() error {
 	var errs []error
-	for _, s := range a.sensors {
+	for _, s := range a.sensors.list() {
 		errs = append(errs, s.Close())
+	}
+	if a.strangers != nil {
+		errs = append(errs, a.strangers.Close())
 	}
 	if a.gateways != nil {
 		errs = append(errs, a.gateways.Close())

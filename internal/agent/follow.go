@@ -8,16 +8,11 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/clawwatch/clawwatch/collectors"
-	"github.com/clawwatch/clawwatch/collectors/ebpf"
 	"github.com/clawwatch/clawwatch/collectors/procfs"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
-
-// probes are the ways of seeing processes, files and connections, best first.
-func probes() []collectors.Probe { return ebpf.Probes() }
 
 // found holds the gateways that live or lately lived.
 type found struct {
@@ -48,25 +43,38 @@ func (f *found) remove(id event.ProcID) int {
 	return port
 }
 
+func (f *found) all() map[event.ProcID]event.GatewayFound {
+	f.Lock()
+	defer f.Unlock()
+	return maps.Clone(f.gateways)
+}
+
 func (f *found) list() []event.GatewayFound {
 	f.Lock()
 	defer f.Unlock()
 	return slices.Collect(maps.Values(f.gateways))
 }
 
-// fromKernel passes on what the kernel saw, and tells the reader of OpenClaw's
-// records about a process that took its name.
+// fromKernel passes on what the kernel saw, keeps who is watched, and tells the
+// reader of OpenClaw's records about a process that took its name.
 func (a *Agent) fromKernel(ev event.Event) {
 	if a.flight.take(ev) {
 		return
 	}
 	a.emit(ev)
+	if ev.Stranger {
+		return
+	}
 	switch ev.Body.(type) {
+	case event.Fork:
+		a.lineage.Add(ev.Proc)
 	case event.Candidate:
+		a.lineage.Add(ev.Proc)
 		a.gateways.Nudge(ev.Proc)
 	case event.Exec:
 		a.digests.Offer(ev)
 	case event.Exit:
+		a.lineage.End(ev.Proc, ev.Time)
 		if port := a.found.remove(ev.Proc); port != 0 {
 			a.ports(func(w collectors.PortWatcher) error { return w.UnwatchPort(uint16(port)) })
 		}
@@ -76,7 +84,7 @@ func (a *Agent) fromKernel(ev event.Event) {
 
 // ports tells the sensor about a gateway's port, if it can watch one.
 func (a *Agent) ports(do func(collectors.PortWatcher) error) {
-	w, ok := a.watcher.(collectors.PortWatcher)
+	w, ok := a.sensors.marks().(collectors.PortWatcher)
 	if !ok {
 		return
 	}
@@ -97,14 +105,23 @@ func (a *Agent) fromGateways(ev event.Event) {
 	ev.Body = g
 	a.emit(ev)
 	a.found.add(ev.Proc, g)
-	if g.Role == event.RoleGateway {
-		a.guard(ev.Proc)
-		if g.Port > 0 && g.Port < 1<<16 {
-			a.ports(func(w collectors.PortWatcher) error { return w.WatchPort(uint16(g.Port)) })
-		}
-	}
+	a.protect(ev.Proc, g)
 	a.skills.Follow(g)
+	if a.strangers != nil {
+		a.strangers.Follow(g)
+	}
 	a.follow(ev.Proc, g)
+}
+
+// protect has it seen what others do to a gateway.
+func (a *Agent) protect(id event.ProcID, g event.GatewayFound) {
+	if g.Role != event.RoleGateway {
+		return
+	}
+	a.guard(id)
+	if g.Port > 0 && g.Port < 1<<16 {
+		a.ports(func(w collectors.PortWatcher) error { return w.WatchPort(uint16(g.Port)) })
+	}
 }
 
 // maxPasses bounds the search for processes that were forked while the search
@@ -156,16 +173,18 @@ func (a *Agent) follow(root event.ProcID, g event.GatewayFound) {
 }
 
 func (a *Agent) watch(id event.ProcID) error {
-	if a.watcher == nil {
+	a.lineage.Add(id) // first: whoever takes over from a sensor that fails now is told of it
+	watcher := a.sensors.marks()
+	if watcher == nil {
 		return nil
 	}
-	err := a.watcher.Watch(id)
+	err := watcher.Watch(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		a.lineage.Remove(id)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		a.log.Error("watch process", "pid", id.PID, "error", err)
-		a.emit(event.Event{
-			Time: time.Now(), Source: event.SourceAgent,
-			Body: event.Coverage{Probe: "watch", Fidelity: "none", Reason: err.Error()},
-		})
+		a.say(event.Coverage{Probe: "watch", Fidelity: "none", Reason: err.Error()})
 	}
 	return err
 }

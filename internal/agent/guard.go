@@ -20,7 +20,7 @@ func (a *Agent) guardSelf() { a.guard(self()) }
 
 // guard has it reported what anybody, watched or not, does to a process.
 func (a *Agent) guard(id event.ProcID) {
-	g, ok := a.watcher.(collectors.Guardian)
+	g, ok := a.sensors.marks().(collectors.Guardian)
 	if !ok || id.IsZero() {
 		return
 	}
@@ -30,7 +30,7 @@ func (a *Agent) guard(id event.ProcID) {
 }
 
 func (a *Agent) unguard(id event.ProcID) {
-	if g, ok := a.watcher.(collectors.Guardian); ok {
+	if g, ok := a.sensors.marks().(collectors.Guardian); ok {
 		if err := g.Unguard(id); err != nil {
 			a.log.Warn("unguard process", "pid", id.PID, "error", err)
 		}

@@ -19,7 +19,7 @@ var kept = []uintptr{
 	unix.CAP_BPF,             // read and write the sensor's tables
 	unix.CAP_PERFMON,         // attach the hooks on system calls whenever the first gateway appears
 	unix.CAP_SYS_PTRACE,      // environment, directory, descriptors and executable of processes, in /proc
-	unix.CAP_DAC_READ_SEARCH, // OpenClaw's records, its configuration and skills in homes that are closed to others
+	unix.CAP_DAC_READ_SEARCH, // OpenClaw's records, its configuration and skills in homes that are closed to others; marks on its directories
 }
 
 // lower gives up what was only needed to set up, for all threads, and for what

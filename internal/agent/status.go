@@ -49,7 +49,7 @@ type Status struct {
 // Status tells how the agent is now. It may be called from any goroutine.
 func (a *Agent) Status() Status {
 	s := Status{
-		Version: a.opt.Version, Started: a.started, Socket: a.cfg.Socket, Coverage: a.coverage, Gateways: a.found.list(),
+		Version: a.opt.Version, Started: a.started, Socket: a.cfg.Socket, Coverage: a.sensors.covers(), Gateways: a.found.list(),
 		Records: a.seen.probes(), Skills: a.seen.skillCounts(), Intent: *a.intent.Load(),
 		Trial: a.trial.Load(), Unstored: a.writeErrs.Load(), Goroutine: runtime.NumGoroutine(), Delivery: map[string]any{},
 	}

@@ -3,12 +3,13 @@ package agent
 import (
 	"context"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/clawwatch/clawwatch/collectors"
+	"github.com/clawwatch/clawwatch/collectors/lineage"
 	"github.com/clawwatch/clawwatch/collectors/openclaw"
 	"github.com/clawwatch/clawwatch/collectors/skills"
+	"github.com/clawwatch/clawwatch/collectors/strangers"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -24,11 +25,17 @@ const (
 // three seconds, leaves nothing attached, and of the Status fills in Coverage,
 // Gateways, Records and Skills.
 func Survey(ctx context.Context, cfg Config) Status {
-	host := collectors.Config{Proc: os.DirFS("/proc"), ProcPath: "/proc", RingSize: int(cfg.RingSize)}
-	sensors, coverage := collectors.Select(probes(), host)
-	for _, s := range sensors {
+	host := hostOf(cfg)
+	host.Lineage = new(lineage.Tree)
+	open, coverage := collectors.Select(probes(), host)
+	for _, s := range open {
 		_ = s.Close() // what it took ends with this process at the latest
 	}
+	others, err := strangers.Open(host)
+	if err == nil {
+		_ = others.Close()
+	}
+	coverage = append(coverage, strangersCoverage(err))
 	s := Status{Coverage: coverage}
 	var said seen
 	var gateways found

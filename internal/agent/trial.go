@@ -93,9 +93,6 @@ func (f *flight) end() (unseen map[string]canary.Door) {
 
 // tryOut tries the sensors at the start and once in a while, until ctx is done.
 func (a *Agent) tryOut(ctx context.Context) {
-	if a.watcher == nil {
-		return
-	}
 	ticks := time.NewTicker(tryEvery)
 	defer ticks.Stop()
 	blind := false
@@ -105,8 +102,9 @@ func (a *Agent) tryOut(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		a.trial.Store(&t)
+		a.trial.Store(t)
 		switch {
+		case t == nil:
 		case t.Err != "":
 			a.log.Warn("try the sensors", "error", t.Err)
 		case len(t.Unseen) > 0:
@@ -136,9 +134,6 @@ func (a *Agent) tryOut(ctx context.Context) {
 // wantTrial returns after a trial, or at the end of ctx. One trial at a time is
 // made.
 func (a *Agent) wantTrial(ctx context.Context) {
-	if a.watcher == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, 2*tryEnd)
 	defer cancel()
 	done := make(chan struct{})
@@ -163,11 +158,15 @@ func kindsOf(doors []string) []event.Kind {
 	return kinds
 }
 
-// try lets the canary fly once.
-func (a *Agent) try(ctx context.Context) Trial {
-	t := Trial{Time: time.Now()}
+// try lets the canary fly once; nil: no sensor is there that marks processes.
+func (a *Agent) try(ctx context.Context) *Trial {
+	watcher := a.sensors.marks()
+	if watcher == nil {
+		return nil
+	}
+	t := &Trial{Time: time.Now()}
 	doors := slices.DeleteFunc(canary.Doors(), func(d canary.Door) bool { return !a.claims(d.Kind) })
-	if err := a.fly(ctx, doors, &t); err != nil {
+	if err := a.fly(ctx, watcher, doors, t); err != nil {
 		t.Err = err.Error()
 	}
 	return t
@@ -176,12 +175,12 @@ func (a *Agent) try(ctx context.Context) Trial {
 // claims reports whether some sensor says that it sees a kind whenever it
 // happens.
 func (a *Agent) claims(k event.Kind) bool {
-	return slices.ContainsFunc(a.coverage, func(c event.Coverage) bool {
+	return slices.ContainsFunc(a.sensors.covers(), func(c event.Coverage) bool {
 		return c.Fidelity == collectors.Complete.String() && slices.Contains(c.Kinds, k)
 	})
 }
 
-func (a *Agent) fly(ctx context.Context, doors []canary.Door, t *Trial) error {
+func (a *Agent) fly(ctx context.Context, watcher collectors.Watcher, doors []canary.Door, t *Trial) error {
 	dir, err := os.MkdirTemp(a.cfg.StateDir, "canary")
 	if err != nil {
 		return fmt.Errorf("make directory for the canary: %w", err)
@@ -212,7 +211,7 @@ func (a *Agent) fly(ctx context.Context, doors []canary.Door, t *Trial) error {
 			return nil, fmt.Errorf("look at canary: %w", err)
 		}
 		done := a.flight.begin(id, doors)
-		if err := a.watcher.Watch(id); err != nil {
+		if err := watcher.Watch(id); err != nil {
 			return nil, fmt.Errorf("mark canary: %w", err)
 		}
 		_, err = io.WriteString(in, "go\n")

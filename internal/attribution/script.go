@@ -30,23 +30,39 @@ func interpreted(x event.Exec) event.Script {
 	if len(x.Args) == 0 {
 		return event.Script{}
 	}
+	name := path.Base(x.Path)
+	if slices.Contains(shells, name) {
+		return ofShell(x)
+	}
+	for i := 1; i < len(x.Args); i++ {
+		a := x.Args[i]
+		switch {
+		case a == "-V", a == "-v", a == "-h", a == "--version", a == "--help":
+			return event.Script{}
+		case a == "-m" && strings.HasPrefix(name, "py") && i+1 < len(x.Args):
+			return event.Script{Path: x.Args[i+1], Source: event.ScriptModule}
+		case isCode(name, a):
+			return event.Script{Source: event.ScriptArgument}
+		case slices.Contains(optionsWithValue, a):
+			i++
+			continue
+		case len(a) > 1 && a[0] == '-' && a != "--":
+			continue
+		}
+		break // the first that is no option
+	}
 	if p := script(x.Path, x.Args, x.Cwd); p != "" {
 		return event.Script{Path: p, Source: event.ScriptFile}
 	}
-	isShell := slices.Contains(shells, path.Base(x.Path))
-	for i, a := range x.Args[1:] {
-		switch {
-		case isShell && len(a) > 1 && (a[0] == '-' || a[0] == '+') && a[1] != '-':
-			if strings.Contains(a, "c") && a[0] == '-' {
-				return event.Script{Source: event.ScriptArgument}
-			}
-		case a == "-m" && strings.HasPrefix(path.Base(x.Path), "py"):
-			if i+2 < len(x.Args) {
-				return event.Script{Path: x.Args[i+2], Source: event.ScriptModule}
-			}
-		case a == "-V", a == "-v", a == "-h", a == "--version", a == "--help":
-			return event.Script{}
-		case !isShell && isCode(a):
+	return event.Script{Source: event.ScriptStdin}
+}
+
+func ofShell(x event.Exec) event.Script {
+	if p := script(x.Path, x.Args, x.Cwd); p != "" {
+		return event.Script{Path: p, Source: event.ScriptFile}
+	}
+	for _, a := range x.Args[1:] {
+		if len(a) > 1 && a[0] == '-' && a[1] != '-' && strings.Contains(a, "c") {
 			return event.Script{Source: event.ScriptArgument}
 		}
 	}
@@ -54,8 +70,9 @@ func interpreted(x event.Exec) event.Script {
 }
 
 // isCode reports whether an option of an interpreter is followed by code, or
-// has it behind itself.
-func isCode(a string) bool {
+// has it behind itself: -c in Python, -r in PHP, -e and -p in the others, each
+// at the end of several letters, too.
+func isCode(name, a string) bool {
 	for _, option := range []string{"--eval", "--print"} {
 		if a == option || strings.HasPrefix(a, option+"=") {
 			return true
@@ -64,7 +81,14 @@ func isCode(a string) bool {
 	if len(a) < 2 || a[0] != '-' || a[1] == '-' {
 		return false
 	}
-	return strings.ContainsAny(a[1:2], "ceEpr") || strings.HasSuffix(a, "e") || strings.HasSuffix(a, "c")
+	letters := "eEp"
+	switch {
+	case strings.HasPrefix(name, "py"):
+		letters = "c"
+	case strings.HasPrefix(name, "php"):
+		letters = "r"
+	}
+	return strings.Contains(letters, a[1:2]) || strings.Contains(letters, a[len(a)-1:])
 }
 
 func isLoader(name string) bool {

@@ -111,8 +111,9 @@ type Digest struct {
 
 // Exit says that the last thread of Event.Proc ended.
 type Exit struct {
-	Code   int // exit status, 0 to 255
-	Signal int // the signal that killed it, or 0
+	Code    int  // exit status, 0 to 255
+	Signal  int  // the signal that killed it, or 0
+	Unknown bool // neither is known
 }
 
 // Candidate says that Event.Proc took a name that OpenClaw's processes take. It is not
@@ -396,6 +397,7 @@ type Coverage struct {
 	Kinds    []Kind `json:"kinds,omitempty"`
 	Fidelity string `json:"fidelity"`         // complete, sampled, none
 	Reason   string `json:"reason,omitempty"` // why not complete; empty when it is
+	Known    bool   `json:"known,omitempty"`  // a limit of the mechanism, which every such host has: nothing is wrong
 }
 
 // Kind is file.create for an open that made the file.

@@ -27,7 +27,9 @@ func (p *Pipeline) process(ev event.Event, scope *attribution.Scope) *event.Proc
 	switch b := ev.Body.(type) {
 	case event.Exit:
 		last := *shown
-		last.ExitCode, last.ExitSignal = &b.Code, b.Signal
+		if !b.Unknown {
+			last.ExitCode, last.ExitSignal = &b.Code, b.Signal
+		}
 		return &last
 	case event.Exec:
 		first := *shown

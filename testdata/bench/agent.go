@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long the agent may take for anything.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // An agent runs for one run of a workload, with a store of its own.
 type agent struct {

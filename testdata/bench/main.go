@@ -45,6 +45,7 @@ type order struct {
 	rounds  int
 	scale   float64  // of the full sizes
 	only    []string // workloads; none: all
+	under   []string // conditions; none: all. The one without an agent always is
 	peers   bool
 	auditd  bool
 	perf    string // directory for profiles of the agent; empty: none
@@ -58,6 +59,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds of all conditions")
 	flag.Float64Var(&o.scale, "scale", 1, "size of the workloads, as a part of the full ones")
 	only := flag.String("only", "", "workloads to run, such as W1,W3")
+	under := flag.String("conditions", "", "conditions, such as watched,shipped")
 	short := flag.Bool("short", false, "one round, a tenth of the size: a minute or two, and no proof")
 	flag.BoolVar(&o.peers, "peers", false, "measure other monitors on the PATH as well")
 	flag.BoolVar(&o.auditd, "auditd", false, "measure auditd as well; it makes system calls dearer until the next boot")
@@ -76,6 +78,9 @@ func main() {
 	}
 	if *only != "" {
 		o.only = strings.Split(*only, ",")
+	}
+	if *under != "" {
+		o.under = strings.Split(*under, ",")
 	}
 	if err := dispatch(*work, j, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -194,9 +194,9 @@ func (r *report) finish() {
 	}
 }
 
-// judge compares an entry with its targets. Those for CPU time shrink with the
-// workload; its start is part of it and does not, so that small sizes miss them
-// sooner.
+// judge compares an entry with its targets. Those for the CPU time of watched
+// work shrink with it; what the start of any work costs does not, so that small
+// sizes miss them sooner.
 func (r *report) judge(e *entry) (all []target) {
 	add := func(of string, limit, value float64) {
 		if limit > 0 {
@@ -206,7 +206,10 @@ func (r *report) judge(e *entry) (all []target) {
 	for _, g := range goals {
 		if g.workload == e.Workload && g.condition == e.Condition {
 			add("ratio", g.ratio, e.Ratio.Median)
-			add("CPU", g.cpu*r.Scale, e.CPU.Median)
+			if e.watched {
+				g.cpu *= r.Scale
+			}
+			add("CPU", g.cpu, e.CPU.Median)
 		}
 	}
 	if !e.agent {

@@ -35,7 +35,9 @@ func conditions(o order, found []peer) []condition {
 	for i := range found {
 		all = append(all, condition{name: found[i].name, peer: &found[i]})
 	}
-	return all
+	return slices.DeleteFunc(all, func(c condition) bool {
+		return len(o.under) > 0 && c.name != "without" && !slices.Contains(o.under, c.name)
+	})
 }
 
 // fits reports whether a condition says anything about a workload.

@@ -43,7 +43,7 @@ func workloads() []workload {
 		{name: "W2", about: "files: 7 opened, 1 created, renamed and removed", n: 200_000, of: "operation", storm: true, run: files},
 		{name: "W3", about: "TCP connections of 1 KB", n: 20_000, of: "connection", storm: true, run: connections},
 		{name: "W3b", about: "one TCP connection of 2 GB", n: 2000, of: "MB", run: transfer},
-		{name: "W4", about: "go build without its cache, cp and grep", n: 1, of: "build", run: build, missing: lacksGo},
+		{name: "W4", about: "go build without its cache, cp and grep", n: len(packages), of: "package", run: build, missing: lacksGo},
 		{name: "W5", about: "turns of a gateway", n: 40, of: "turn", gateway: true, run: turns},
 		{name: "W6", about: "300 processes, 2,000 opens, 200 connections a second", n: 10, of: "second", fixed: true, run: steady},
 		{name: "idle", about: "nothing", n: 10, of: "second", fixed: true, run: func(j job) error { time.Sleep(time.Duration(j.n) * time.Second); return nil }},
@@ -223,8 +223,11 @@ func steady(j job) error {
 	return nil
 }
 
-// build compiles two packages of the standard library and what they need, with
-// a cache of its own, and copies and searches a tree of sources.
+// packages are what W4 compiles.
+var packages = []string{"text/template", "encoding/json"}
+
+// build compiles packages of the standard library and what they need, with a
+// cache of its own, and copies and searches a tree of sources.
 func build(j job) error {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -240,21 +243,13 @@ func build(j job) error {
 		}
 		return nil
 	}
-	for range j.n {
-		if err := run(src, "go", "build", "encoding/json", "text/template"); err != nil {
-			return err
-		}
-		if err := run(j.dir, "cp", "-r", filepath.Join(src, "net"), "tree"); err != nil {
-			return err
-		}
-		if err := run(j.dir, "grep", "-rc", "func ", "tree"); err != nil {
-			return err
-		}
-		if err := os.RemoveAll(filepath.Join(j.dir, "tree")); err != nil {
-			return err
-		}
+	if err := run(src, append([]string{"go", "build"}, packages[:j.n]...)...); err != nil {
+		return err
 	}
-	return nil
+	if err := run(j.dir, "cp", "-r", filepath.Join(src, "net"), "tree"); err != nil {
+		return err
+	}
+	return run(j.dir, "grep", "-rc", "func ", "tree")
 }
 
 func lacksGo() string {
@@ -275,9 +270,9 @@ int main(int argc, char **argv) {
 `
 
 // getenv is the calls of a program in C: what a hook in the C library would
-// slow down.
+// slow down. It lies in the bed, above the directory of the run.
 func getenv(j job) error {
-	cmd := exec.Command(filepath.Join(filepath.Dir(j.dir), "getenv"), strconv.Itoa(j.n))
+	cmd := exec.Command(filepath.Join(filepath.Dir(filepath.Dir(j.dir)), "getenv"), strconv.Itoa(j.n))
 	cmd.Stderr = os.Stderr
 	return cmd.Run()
 }

@@ -45,13 +45,13 @@ static __always_inline int variable(struct pt_regs *ctx, u32 shell)
 	return 0;
 }
 
-SEC("uprobe")
+SEC("uprobe.multi")
 int got_env(struct pt_regs *ctx)
 {
 	return variable(ctx, 0);
 }
 
-SEC("uprobe")
+SEC("uprobe.multi")
 int shell_found(struct pt_regs *ctx)
 {
 	return variable(ctx, 1);

@@ -338,6 +338,7 @@ struct msghdr {
 };
 
 struct io_kiocb {
+	struct file *file;
 	u8 opcode;
 };
 

@@ -398,7 +398,7 @@ struct message {
 static __always_inline int sent_to(
 	struct task_struct *task, struct sock *sk, s64 ret, enum space space, u64 address, u32 flags)
 {
-	struct flow f = {};
+	struct flow f = {}, *known;
 
 	if (!sk)
 		return 0;
@@ -408,7 +408,8 @@ static __always_inline int sent_to(
 		return 0;
 	if (f.a.protocol == IPPROTO_TCP)
 		return flags & MSG_FASTOPEN ? connect_done(task, sk, ret, space, address) : 0;
-	if (sees_packets && bpf_map_lookup_elem(&flows, &(u64){(u64)sk}))
+	known = bpf_map_lookup_elem(&flows, &(u64){(u64)sk});
+	if (sees_packets && known && known->reported)
 		return 0; /* the datagram itself was looked at */
 	if (ret < 0 || (address && !read_peer(&f.a, space, address)) || !f.a.peer_port)
 		return 0;
@@ -596,7 +597,7 @@ int BPF_PROG(sent, struct sock *sk, int length)
 	if (!f)
 		return 0;
 	__sync_fetch_and_add(&f->sent, length);
-	if (!f->reported && !sees_packets) /* by write(2), on a connected socket */
+	if (!f->reported) /* the first by a watched process, on a socket that an unwatched one made */
 		send_connected(sk);
 	return 0;
 }

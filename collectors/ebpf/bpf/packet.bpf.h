@@ -23,7 +23,7 @@
 #define IPV6_DESTINATION 60
 #define IPV6_OPTIONS 4 /* headers between IPv6's and TCP's */
 
-#define HEADS 1000     /* of one connection */
+#define HEADS 10000    /* of one connection */
 #define TLS_BYTES 4096 /* with a post-quantum key it is over 1,500 */
 #define HTTP_BYTES 2048
 #define STATUS_BYTES 16
@@ -160,12 +160,14 @@ static __always_inline u32 opening(struct __sk_buff *skb, u32 at, u32 len)
 			return 0;
 		if (word == 0x16)
 			return TLS_BYTES;
-		return word >= 'A' && word <= 'Z' ? HTTP_BYTES : 0;
+		return (word >= 'A' && word <= 'Z') || word == '\r' || word == '\n' ? HTTP_BYTES : 0;
 	}
 	if (bpf_skb_load_bytes(skb, at, &word, 4))
 		return 0;
 	if ((word & 0xffff) == 0x0316)
 		return TLS_BYTES;
+	if ((word & 0xff) == '\r' || (word & 0xff) == '\n')
+		return HTTP_BYTES; /* servers pass over empty lines */
 	switch (word) {
 	case WORD('G', 'E', 'T', ' '):
 	case WORD('P', 'O', 'S', 'T'):

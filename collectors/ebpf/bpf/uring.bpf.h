@@ -7,6 +7,7 @@
 #define URING_BPF_H
 
 enum {
+	URING_RECVMSG = 10,
 	URING_ACCEPT = 13,
 	URING_CONNECT = 16,
 	URING_OPENAT = 18,
@@ -16,9 +17,25 @@ enum {
 	URING_MKDIRAT = 37,
 };
 
+/* Whether a request is about a Unix socket. */
+static __always_inline bool uring_unix(struct io_kiocb *request)
+{
+	struct file *file = BPF_CORE_READ(request, file);
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+		return false;
+	socket = BPF_CORE_READ(file, private_data);
+	sk = BPF_CORE_READ(socket, sk);
+	return BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX;
+}
+
+const volatile bool trampolines = false; /* they see what is done to files and connections */
+
 static __always_inline int uring_request(struct io_kiocb *request)
 {
-	if (!caller(0))
+	if (!caller(0) || (trampolines && request->opcode != URING_RECVMSG))
 		return 0;
 	switch (request->opcode) {
 	case URING_OPENAT:
@@ -36,6 +53,10 @@ static __always_inline int uring_request(struct io_kiocb *request)
 		break;
 	case URING_CONNECT:
 		drop(KIND_CONNECT, CAUSE_URING);
+		break;
+	case URING_RECVMSG: /* it can bring descriptors */
+		if (uring_unix(request))
+			drop(KIND_OPEN, CAUSE_URING);
 		break;
 	case URING_ACCEPT:
 		drop(KIND_ACCEPT, CAUSE_URING);
