@@ -56,7 +56,7 @@ func untilRead(b *bench, name, program string, env ...string) []event.EnvRead {
 
 // It has a sensor of its own, as others may have used up what may be tapped.
 func TestVariables(t *testing.T) {
-	b := newBench(t, 0)
+	b := newBench(t, tracepoint, 0)
 	t.Run("A program that calls getenv is noticed", func(t *testing.T) { testGetenv(b.on(t)) })
 	t.Run("A variable that bash looks up is noticed", func(t *testing.T) { testShellVariable(b.on(t)) })
 }
