@@ -308,9 +308,10 @@ static __always_inline void send_connected(struct sock *sk)
 	send_first(&f, task, sk);
 }
 
-static __always_inline int connect_done(
-	struct task_struct *task, struct sock *sk, s64 ret, enum space space, u64 address)
+/* By the current task. A function of its own, as is datagram_sent, so that the stack of callers has room. */
+static __noinline int connect_done(struct sock *sk, s64 ret, enum space space, u64 address)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct flow f = {}, *known;
 
 	if (!sk || !read_sock(&f.a, sk))
@@ -357,7 +358,7 @@ int connected(struct sys_exit *ctx)
 	case AF_VSOCK:
 		return vsock_connected(task, sk, ctx->ret, USER, ARG2(regs));
 	}
-	return connect_done(task, sk, ctx->ret, USER, ARG2(regs));
+	return connect_done(sk, ctx->ret, USER, ARG2(regs));
 }
 
 static __always_inline int accept_done(struct task_struct *task, struct sock *sk)
@@ -395,19 +396,13 @@ struct message {
 };
 
 /* One datagram to an address, or to the peer of a connected socket where there is none. */
-static __always_inline int sent_to(
-	struct task_struct *task, struct sock *sk, s64 ret, enum space space, u64 address, u32 flags)
+static __noinline int datagram_sent(struct sock *sk, s64 ret, enum space space, u64 address)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct flow f = {}, *known;
 
-	if (!sk)
+	if (!sk || !read_sock(&f.a, sk) || f.a.protocol != IPPROTO_UDP)
 		return 0;
-	if (address && BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
-		return unix_address((u64)sk, ret, space, address);
-	if (!read_sock(&f.a, sk))
-		return 0;
-	if (f.a.protocol == IPPROTO_TCP)
-		return flags & MSG_FASTOPEN ? connect_done(task, sk, ret, space, address) : 0;
 	known = bpf_map_lookup_elem(&flows, &(u64){(u64)sk});
 	if (sees_packets && known && known->reported)
 		return 0; /* the datagram itself was looked at */
@@ -416,6 +411,18 @@ static __always_inline int sent_to(
 	begin_flow(&f, task, sk);
 	send_first(&f, task, sk);
 	return 0;
+}
+
+/* A send to an address of the user's; of TCP only what connects. */
+static __always_inline int sent_to(struct sock *sk, s64 ret, u64 address, u32 flags)
+{
+	if (!sk)
+		return 0;
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
+		return address ? unix_address((u64)sk, ret, USER, address) : 0;
+	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_UDP)
+		return datagram_sent(sk, ret, USER, address);
+	return flags & MSG_FASTOPEN ? connect_done(sk, ret, USER, address) : 0;
 }
 
 SEC("tracepoint/syscalls/sys_exit_sendto")
@@ -427,7 +434,7 @@ int sendto_done(struct sys_exit *ctx)
 	if (!task)
 		return 0;
 	regs = call_regs(task);
-	return sent_to(task, sock_of(task, ARG1(regs)), ctx->ret, USER, ARG5(regs), ARG4(regs));
+	return sent_to(sock_of(task, ARG1(regs)), ctx->ret, ARG5(regs), ARG4(regs));
 }
 
 SEC("tracepoint/syscalls/sys_exit_sendmsg")
@@ -441,7 +448,7 @@ int sendmsg_done(struct sys_exit *ctx)
 		return 0;
 	regs = call_regs(task);
 	bpf_probe_read_user(&m, sizeof(m), (void *)ARG2(regs));
-	return sent_to(task, sock_of(task, ARG1(regs)), ctx->ret, USER, m.name, ARG3(regs));
+	return sent_to(sock_of(task, ARG1(regs)), ctx->ret, m.name, ARG3(regs));
 }
 
 /* One message of a sendmmsg; its own function so that it is verified once. */
@@ -451,7 +458,7 @@ __noinline int sendmmsg_one(u64 message, u32 fd)
 	struct message m = {};
 
 	bpf_probe_read_user(&m, sizeof(m), (void *)message);
-	return sent_to(task, sock_of(task, fd), 0, USER, m.name, 0);
+	return sent_to(sock_of(task, fd), 0, m.name, 0);
 }
 
 SEC("tracepoint/syscalls/sys_exit_sendmmsg")

@@ -33,6 +33,15 @@ struct {
 	__type(value, struct intent);
 } intents SEC(".maps");
 
+/* An argument as a number: the verifier lets no pointer be handed on as one. */
+static __always_inline u64 argument(unsigned long long *ctx, int i)
+{
+	u64 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), ctx + i);
+	return value;
+}
+
 static __always_inline u64 result(void *ctx)
 {
 	u64 ret = -MAX_ERRNO;
@@ -203,19 +212,15 @@ int BPF_PROG(handle_opened)
 
 /* connect, and a send that connects (TCP Fast Open). */
 SEC("fexit/__inet_stream_connect")
-int BPF_PROG(stream_connected, struct socket *socket, u64 address)
+int BPF_PROG(stream_connected, struct socket *socket)
 {
-	struct task_struct *task = caller(0);
-
-	return task ? connect_done(task, BPF_CORE_READ(socket, sk), (s32)result(ctx), KERNEL, address) : 0;
+	return caller(0) ? connect_done(BPF_CORE_READ(socket, sk), (s32)result(ctx), KERNEL, argument(ctx, 1)) : 0;
 }
 
 SEC("fexit/inet_dgram_connect")
-int BPF_PROG(dgram_connected, struct socket *socket, u64 address)
+int BPF_PROG(dgram_connected, struct socket *socket)
 {
-	struct task_struct *task = caller(0);
-
-	return task ? connect_done(task, BPF_CORE_READ(socket, sk), (s32)result(ctx), KERNEL, address) : 0;
+	return caller(0) ? connect_done(BPF_CORE_READ(socket, sk), (s32)result(ctx), KERNEL, argument(ctx, 1)) : 0;
 }
 
 static __always_inline int unix_reached(struct socket *socket, u64 ret, u64 address)
@@ -226,15 +231,15 @@ static __always_inline int unix_reached(struct socket *socket, u64 ret, u64 addr
 }
 
 SEC("fexit/unix_stream_connect")
-int BPF_PROG(unix_connected, struct socket *socket, u64 address)
+int BPF_PROG(unix_connected, struct socket *socket)
 {
-	return unix_reached(socket, result(ctx), address);
+	return unix_reached(socket, result(ctx), argument(ctx, 1));
 }
 
 SEC("fexit/unix_dgram_connect")
-int BPF_PROG(unix_dgram_connected, struct socket *socket, u64 address)
+int BPF_PROG(unix_dgram_connected, struct socket *socket)
 {
-	return unix_reached(socket, result(ctx), address);
+	return unix_reached(socket, result(ctx), argument(ctx, 1));
 }
 
 SEC("fexit/unix_dgram_sendmsg")
@@ -245,14 +250,14 @@ int BPF_PROG(unix_sent, struct socket *socket, struct msghdr *message)
 
 /* What connects over vsock is a module, and so this is where it asks; what came of it is not known. */
 SEC("fexit/security_socket_connect")
-int BPF_PROG(vsock_asked, struct socket *socket, u64 address)
+int BPF_PROG(vsock_asked, struct socket *socket)
 {
 	struct sock *sk = BPF_CORE_READ(socket, sk);
 	struct task_struct *task = caller(0);
 
 	if (!task || BPF_CORE_READ(sk, __sk_common.skc_family) != AF_VSOCK)
 		return 0;
-	return vsock_connected(task, sk, (s32)result(ctx), KERNEL, address);
+	return vsock_connected(task, sk, (s32)result(ctx), KERNEL, argument(ctx, 1));
 }
 
 SEC("fexit/inet_accept")
@@ -274,24 +279,23 @@ int BPF_PROG(mptcp_accepted, struct socket *listening, struct socket *socket)
 SEC("fexit/udp_sendmsg")
 int BPF_PROG(udp_sent_v4, struct sock *sk, struct msghdr *message)
 {
-	struct task_struct *task = caller(0);
-
-	return task ? sent_to(task, sk, (s32)result(ctx), KERNEL, (u64)BPF_CORE_READ(message, msg_name), 0) : 0;
+	if (!caller(0))
+		return 0;
+	return datagram_sent(sk, (s32)result(ctx), KERNEL, (u64)BPF_CORE_READ(message, msg_name));
 }
 
 /* To an IPv4 address this calls udp_sendmsg, with an address that is gone by now. */
 SEC("fexit/udpv6_sendmsg")
 int BPF_PROG(udp_sent_v6, struct sock *sk, struct msghdr *message)
 {
-	struct task_struct *task = caller(0);
 	u64 address;
 
-	if (!task)
+	if (!caller(0))
 		return 0;
 	address = (u64)BPF_CORE_READ(message, msg_name);
 	if (address && BPF_CORE_READ(message, msg_namelen) < SOCKADDR_IN6)
 		return 0;
-	return sent_to(task, sk, (s32)result(ctx), KERNEL, address, 0);
+	return datagram_sent(sk, (s32)result(ctx), KERNEL, address);
 }
 
 #endif
