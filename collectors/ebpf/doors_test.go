@@ -310,7 +310,9 @@ func testPass(b *bench) {
 	untilBody(b, c.id, func(x event.FileOpen) bool { return x.Path == secret && x.Passed && x.Write })
 	untilBody(b, c.id, func(x event.FileOpen) bool { return x.Path == taken && x.Passed })
 	untilBody(b, c.id, func(x event.Connect) bool { return x.Local == passedAt && x.Passed })
-	untilBody(b, c.id, func(x event.Connect) bool { return x.Local == inheritedAt && x.Passed })
+	if !b.lacks("bytes sent on UDP sockets, and who sends") {
+		untilBody(b, c.id, func(x event.Connect) bool { return x.Local == inheritedAt && x.Passed })
+	}
 }
 
 // certificate is for the server's side alone: nobody checks it.
@@ -481,7 +483,7 @@ func testHTTP(b *bench) {
 	if got.Path != "/pieces" || got.Status != 200 {
 		b.t.Errorf("exchange %+v", got)
 	}
-	untilBody(b, c.id, func(x event.HTTPExchange) bool { return x.Host == "silent.example" && x.Status == 0 })
+	untilBody(b, c.id, func(x event.HTTPExchange) bool { return x.Host == "silent.example" && (x.Status == 0 || x.Status == 400) }) // as the end of it finds the server
 	if seen := b.log(); strings.Contains(seen, "secret") {
 		b.t.Errorf("a query was kept:\n%s", seen)
 	}

@@ -10,19 +10,24 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 )
 
 // longest is how long one kernel may take; on 2 cores it is a third of that.
-const longest = 10 * time.Minute
+const longest = 15 * time.Minute
 
 var only = flag.String("only", ".", "run these `tests` of the sensor only, as -run")
 
 const sensor = "../../collectors/ebpf"
 
 // programs of the host are what the tests run.
-var programs = []string{"/bin/sh", "/bin/true", "/usr/bin/cut", "/usr/bin/env", "/usr/bin/setsid"}
+var programs = []string{"/bin/sh", "/bin/sleep", "/bin/true", "/usr/bin/cut", "/usr/bin/env", "/usr/bin/setsid"}
+
+// without are the tests that skip on a machine with nothing but that: they want
+// perl, a bash with symbols, and vsock, which is a module.
+var without = regexp.MustCompile("TestVariables|The_machine_around_this_one")
 
 func TestTheSensorWorksOn(t *testing.T) {
 	for _, k := range []kernel{
@@ -31,7 +36,8 @@ func TestTheSensorWorksOn(t *testing.T) {
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			out := k.run(t, *only)
-			if skips := skipped.FindAll(out, -1); len(skips) > 0 {
+			skips := slices.DeleteFunc(skipped.FindAll(out, -1), without.Match)
+			if len(skips) > 0 {
 				t.Errorf("skipped:\n%s", bytes.Join(skips, []byte("\n")))
 			}
 		})

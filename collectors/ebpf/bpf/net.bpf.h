@@ -571,8 +571,9 @@ static __always_inline void tcp_used(struct sock *sk)
 	known = bpf_map_lookup_elem(&flows, &key);
 	if (known && known->start == start_ticks(task) && known->pid == pid_of(task))
 		return;
-	if (!read_sock(&f.a, sk) || !f.a.peer_port || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
-		return;
+	if (!read_sock(&f.a, sk) || !f.a.peer_port || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP ||
+		BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
+		return; /* its end was told, and none comes any more that would take it out of the table */
 	bpf_get_socket_cookie(sk);
 	begin_flow(&f, task, sk);
 	if (known)
@@ -581,10 +582,12 @@ static __always_inline void tcp_used(struct sock *sk)
 		f.a.inbound = !!(BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK);
 	if (once(task, key))
 		send_flow(&f, task, f.a.inbound ? KIND_ACCEPT : KIND_CONNECT, 0, PASSED);
-	if (!known) {
-		f.reported = 1;
-		flow_put(key, &f);
-	}
+	if (known)
+		return;
+	f.reported = 1;
+	flow_put(key, &f);
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
+		bpf_map_delete_elem(&flows, &key);
 }
 
 SEC("tp_btf/sock_send_length")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,6 +69,7 @@ func run() int {
 	words := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = "/test"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // nothing else has a session here
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/", "TMPDIR=/tmp", "CI=true"}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	err = cmd.Run()
