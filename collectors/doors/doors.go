@@ -67,7 +67,7 @@ func sayTo(w io.Writer) say {
 		for _, word := range words {
 			line += fmt.Sprintf(" %q", fmt.Sprint(word))
 		}
-		fmt.Fprintln(w, line)
+		_, _ = fmt.Fprintln(w, line)
 	}
 }
 

@@ -83,7 +83,7 @@ func raceConnect(say say) error {
 		if err != nil {
 			return err
 		}
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		port := l.Addr().(*net.TCPAddr).Port
 		ports[i] = [2]byte{byte(port >> 8), byte(port)}
 	}

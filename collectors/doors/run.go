@@ -36,7 +36,7 @@ func Main() {
 		return
 	}
 	runtime.LockOSThread() // some doors are of threads; this is the first
-	os.Unsetenv(variable)
+	_ = os.Unsetenv(variable)
 	i := slices.IndexFunc(all(), func(d Door) bool { return d.Name == name })
 	fmt.Println("ready")
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil || i < 0 {
@@ -145,7 +145,7 @@ func (v *visit) enter(d Door) []string {
 		v.t.Fatal(err)
 	}
 	v.t.Cleanup(func() {
-		in.Close()
+		_ = in.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})

@@ -483,7 +483,9 @@ func testHTTP(b *bench) {
 	if got.Path != "/pieces" || got.Status != 200 {
 		b.t.Errorf("exchange %+v", got)
 	}
-	untilBody(b, c.id, func(x event.HTTPExchange) bool { return x.Host == "silent.example" && (x.Status == 0 || x.Status == 400) }) // as the end of it finds the server
+	untilBody(b, c.id, func(x event.HTTPExchange) bool {
+		return x.Host == "silent.example" && (x.Status == 0 || x.Status == 400) // as the end of it finds the server
+	})
 	if seen := b.log(); strings.Contains(seen, "secret") {
 		b.t.Errorf("a query was kept:\n%s", seen)
 	}

@@ -40,7 +40,7 @@ func (c sensorCause) String() string {
 
 // reportLost emits what the kernel side could not report since the last time.
 func (s *sensor) reportLost(emit func(event.Event)) error {
-	s.reportLeftOut(emit)
+	s.reportMissed(emit)
 	for cause := range sensorCauseCAUSES {
 		var cpus []sensorDropCounts
 		if err := s.maps[sensorMapDrops].Lookup(cause, &cpus); err != nil {
