@@ -296,6 +296,7 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_protocol;
+	int sk_err;
 	u16 sk_type;
 	u8 sk_userlocks : 4;
 };

@@ -319,6 +319,8 @@ static __noinline int connect_done(struct sock *sk, s64 ret, enum space space, u
 	begin_flow(&f, task, sk);
 	if (ret == -EALREADY || ret == -EISCONN || ret == -EBADF || ret == -EFAULT)
 		return 0;
+	if (ret == -ERESTARTSYS && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
+		ret = -BPF_CORE_READ(sk, sk_err); /* a signal came, and so did the refusal */
 	if (ret < 0 && ret != -EINPROGRESS && ret != -ERESTARTSYS) {
 		if (read_peer(&f.a, space, address))
 			send_flow(&f, task, KIND_CONNECT, -ret, 0);
