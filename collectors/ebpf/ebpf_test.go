@@ -93,7 +93,7 @@ func TestWhatIsMissingIsCoverage(t *testing.T) {
 	s := sensor{backend: tracepoint}
 	p := allPrograms()[slices.IndexFunc(allPrograms(), func(p program) bool { return p.name == sensorProgSent })]
 	s.blind(p, ebpf.ErrNotSupported)
-	want := "not seen: bytes sent on UDP sockets, and who sends on a socket of another's (sent: not supported)"
+	want := "not seen: who sends on a socket of another's; of UDP sockets the bytes are those of their packets (sent: not supported)"
 	got := s.Coverage()
 	if len(got) != 1 || got[0].Reason != want || got[0].Fidelity != "sampled" || !slices.Equal(got[0].Kinds, []event.Kind{event.KindConnect, event.KindClose}) {
 		t.Errorf("%+v, want %s", got, want)

@@ -154,6 +154,9 @@ func (s *sensor) load(ringSize int) error {
 	if err := spec.Variables[sensorVarTrampolines].Set(s.backend == trampoline); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarTrampolines, err)
 	}
+	if err := spec.Variables[sensorVarCountsPackets].Set(!knowsLengths()); err != nil {
+		return fmt.Errorf("set %s: %w", sensorVarCountsPackets, err)
+	}
 	all := spec.Programs
 	spec.Programs = map[string]*ebpf.ProgramSpec{sensorProgWatched: all[sensorProgWatched]}
 	for _, p := range programs(s.backend) {
@@ -181,6 +184,17 @@ func (s *sensor) load(ringSize int) error {
 		}
 	}
 	return nil
+}
+
+// knowsLengths reports whether the kernel tells how much was sent and received
+// on a socket: where it does not, which is before 6.3, packets have to do.
+func knowsLengths() bool {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return true
+	}
+	var t *btf.Typedef
+	return kernel.TypeByName("btf_trace_sock_send_length", &t) == nil
 }
 
 // loadOne gives nil with an error.

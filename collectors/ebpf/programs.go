@@ -86,8 +86,8 @@ func allPrograms() []program {
 			lack: "names in TLS, QUIC and HTTP; where a datagram really went",
 		},
 		{name: sensorProgTotals, hook: called, kinds: []event.Kind{event.KindSend}, lack: "totals of connections before they end"},
-		{name: sensorProgSent, armed: true, kinds: udp, lack: "bytes sent on UDP sockets, and who sends on a socket of another's"},
-		{name: sensorProgReceived, armed: true, kinds: udp, lack: "bytes received on UDP sockets, and who reads from a socket of another's"},
+		{name: sensorProgSent, armed: true, kinds: udp, lack: "who sends on a socket of another's; of UDP sockets the bytes are those of their packets"},
+		{name: sensorProgReceived, armed: true, kinds: udp, lack: "who reads from a socket of another's; of UDP sockets the bytes are those of their packets"},
 		{
 			name: sensorProgUringSubmitted, older: sensorProgUringSubmittedSqe, armed: true, lack: "that io_uring was used",
 			kinds: []event.Kind{

@@ -468,6 +468,7 @@ const (
 	sensorProgVmWritten          = "vm_written"
 	sensorProgVsockAsked         = "vsock_asked"
 	sensorProgWatched            = "watched"
+	sensorVarCountsPackets       = "counts_packets"
 	sensorVarPidNs               = "pid_ns"
 	sensorVarSeesPackets         = "sees_packets"
 	sensorVarTrampolines         = "trampolines"
@@ -604,11 +605,12 @@ type sensorMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorVariableSpecs struct {
-	PidNs       *ebpf.VariableSpec `ebpf:"pid_ns"`
-	SeesPackets *ebpf.VariableSpec `ebpf:"sees_packets"`
-	Trampolines *ebpf.VariableSpec `ebpf:"trampolines"`
-	UdpEnds     *ebpf.VariableSpec `ebpf:"udp_ends"`
-	WakeBytes   *ebpf.VariableSpec `ebpf:"wake_bytes"`
+	CountsPackets *ebpf.VariableSpec `ebpf:"counts_packets"`
+	PidNs         *ebpf.VariableSpec `ebpf:"pid_ns"`
+	SeesPackets   *ebpf.VariableSpec `ebpf:"sees_packets"`
+	Trampolines   *ebpf.VariableSpec `ebpf:"trampolines"`
+	UdpEnds       *ebpf.VariableSpec `ebpf:"udp_ends"`
+	WakeBytes     *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
 // sensorObjects contains all objects after they have been loaded into the kernel.
@@ -668,11 +670,12 @@ func (m *sensorMaps) Close() error {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorVariables struct {
-	PidNs       *ebpf.Variable `ebpf:"pid_ns"`
-	SeesPackets *ebpf.Variable `ebpf:"sees_packets"`
-	Trampolines *ebpf.Variable `ebpf:"trampolines"`
-	UdpEnds     *ebpf.Variable `ebpf:"udp_ends"`
-	WakeBytes   *ebpf.Variable `ebpf:"wake_bytes"`
+	CountsPackets *ebpf.Variable `ebpf:"counts_packets"`
+	PidNs         *ebpf.Variable `ebpf:"pid_ns"`
+	SeesPackets   *ebpf.Variable `ebpf:"sees_packets"`
+	Trampolines   *ebpf.Variable `ebpf:"trampolines"`
+	UdpEnds       *ebpf.Variable `ebpf:"udp_ends"`
+	WakeBytes     *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
 // sensorPrograms contains all programs after they have been loaded into the kernel.

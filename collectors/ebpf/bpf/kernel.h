@@ -330,6 +330,7 @@ struct tcp_sock {
 };
 
 struct socket {
+	struct file *file; /* NULL: the kernel's own */
 	struct sock *sk;
 };
 

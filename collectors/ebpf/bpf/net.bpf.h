@@ -30,6 +30,7 @@
 #define BATCH 32    /* datagrams of one sendmmsg that are looked at */
 
 bool udp_ends = false;	   /* the agent sees UDP sockets end, so that the table is cleaned */
+const volatile bool counts_packets = false; /* before 6.3 the bytes of UDP are counted by packet */
 bool sees_packets = false; /* and what is sent, so that a datagram's address is known for sure */
 
 struct flow {

@@ -290,6 +290,8 @@ static __always_inline void datagram_out(struct __sk_buff *skb, struct packet *p
 
 	if (bpf_skb_load_bytes(skb, p->at, ports, 4) || skb->len <= at)
 		return;
+	if (counts_packets)
+		__sync_fetch_and_add(&f->sent, skb->len - at);
 	if (new_peer(f->cookie ? f->cookie : (u64)skb->sk, p->to, bpf_ntohs(ports[1]))) {
 		__builtin_memset(&rec, 0, sizeof(rec));
 		begin_owned(&rec.h, KIND_CONNECT, f);
@@ -322,6 +324,8 @@ static __always_inline void datagram_in(struct __sk_buff *skb, struct packet *p,
 
 	if (bpf_skb_load_bytes(skb, p->at, ports, 4))
 		return;
+	if (counts_packets && skb->len > p->at + UDP_HEADER)
+		__sync_fetch_and_add(&f->received, skb->len - p->at - UDP_HEADER);
 	if (ports[0] == bpf_htons(DNS_PORT))
 		send_answer(skb, p->at + UDP_HEADER, p->from, f, 0);
 	if (f->reported)

@@ -210,11 +210,17 @@ int BPF_PROG(handle_opened)
 	return file_given(result(ctx));
 }
 
+/* Before 6.4 Multipath TCP has its paths connected and accepted by these functions too. */
+static __always_inline bool is_users(struct socket *socket)
+{
+	return caller(0) && BPF_CORE_READ(socket, file);
+}
+
 /* connect, and a send that connects (TCP Fast Open). */
 SEC("fexit/__inet_stream_connect")
 int BPF_PROG(stream_connected, struct socket *socket)
 {
-	return caller(0) ? connect_done(BPF_CORE_READ(socket, sk), (s32)result(ctx), KERNEL, argument(ctx, 1)) : 0;
+	return is_users(socket) ? connect_done(BPF_CORE_READ(socket, sk), (s32)result(ctx), KERNEL, argument(ctx, 1)) : 0;
 }
 
 SEC("fexit/inet_dgram_connect")
@@ -265,7 +271,7 @@ int BPF_PROG(stream_accepted, struct socket *listening, struct socket *socket)
 {
 	struct task_struct *task = caller((s32)result(ctx));
 
-	return task ? accept_done(task, BPF_CORE_READ(socket, sk)) : 0;
+	return task && is_users(listening) ? accept_done(task, BPF_CORE_READ(socket, sk)) : 0;
 }
 
 SEC("fexit/mptcp_stream_accept")
