@@ -15,6 +15,7 @@ import (
 	"github.com/clawwatch/clawwatch/collectors"
 	"github.com/clawwatch/clawwatch/collectors/ebpf"
 	"github.com/clawwatch/clawwatch/collectors/fanotify"
+	"github.com/clawwatch/clawwatch/collectors/inotify"
 	"github.com/clawwatch/clawwatch/collectors/procevents"
 	"github.com/clawwatch/clawwatch/collectors/procfs"
 	"github.com/clawwatch/clawwatch/collectors/sockdiag"
@@ -71,11 +72,30 @@ func (a *Agent) openSensors() {
 		a.opt.probes = probes()
 	}
 	a.sensors.open, a.sensors.coverage = collectors.Select(a.opt.probes, a.host)
-	var err error
-	if a.strangers, err = strangers.Open(a.host); err != nil {
-		a.strangers = nil
+	var others []event.Coverage
+	a.strangers, others = openStrangers(a.host)
+	a.sensors.coverage = append(a.sensors.coverage, others...)
+}
+
+// A follower observes the directories of gateways.
+type follower interface {
+	collectors.Collector
+	Follow(event.GatewayFound)
+}
+
+// openStrangers opens what sees who comes near OpenClaw's files, or at least that
+// they change. Nil: neither can be had.
+func openStrangers(host collectors.Config) (follower, []event.Coverage) {
+	who, err := strangers.Open(host)
+	if err == nil {
+		return who, []event.Coverage{strangersCoverage(nil)}
 	}
-	a.sensors.coverage = append(a.sensors.coverage, strangersCoverage(err))
+	coverage := []event.Coverage{strangersCoverage(err)}
+	changes, err := inotify.Open()
+	if err != nil {
+		return nil, append(coverage, event.Coverage{Probe: inotify.Name, Fidelity: "none", Reason: err.Error()})
+	}
+	return changes, append(coverage, changes.Coverage()...)
 }
 
 // StrangersProbe is the name of what sees processes outside of every tree.

@@ -50,6 +50,17 @@ func TestAStrangerOfWhomNothingIsKnownHasNoProgram(t *testing.T) {
 	b.wantFired("openclaw-secrets-read-by-its-user  1")
 }
 
+func TestAChangeByNobodyKnownNamesTheGatewayAndNoProcess(t *testing.T) {
+	b := newBench(t, 0)
+	b.Push(event.Event{Time: at(1), Source: event.SourceInotify, Gateway: state, Body: event.FileOpen{Path: workspace + "/SOUL.md", Write: true}})
+	b.Flush()
+	got := b.find(event.KindFileOpen, 0)
+	if len(got) != 1 || got[0].Process != nil || got[0].Stranger || got[0].Attribution.Gateway != state || got[0].Attribution.Confidence != event.None {
+		t.Errorf("%+v", got)
+	}
+	b.wantFired()
+}
+
 func TestAStrangersProcessIsNoChildOfATree(t *testing.T) {
 	b := newBench(t, 0)
 	b.Tick(at(1))

@@ -147,10 +147,10 @@ func (p *Pipeline) stranger(ev event.Event) {
 	p.hold(p.newItem(ev, nil))
 }
 
-// attribute answers for a fact. A stranger acts for nobody; whose things it
-// touched is known.
+// attribute answers for a fact. A stranger acts for nobody, and somebody unknown for
+// whoever it may be; whose things were touched is known.
 func (p *Pipeline) attribute(it *item) *event.Attribution {
-	if !it.ev.Stranger {
+	if !it.ev.Stranger && (it.ev.Gateway == "" || !it.ev.Proc.IsZero()) {
 		return p.engine.Attribute(it.scope, it.ev)
 	}
 	gateway := it.ev.Gateway
@@ -160,7 +160,9 @@ func (p *Pipeline) attribute(it *item) *event.Attribution {
 	if gateway == "" {
 		return nil
 	}
-	return &event.Attribution{Gateway: gateway, Confidence: event.None, Evidence: []event.Evidence{
-		{Kind: "stranger", Detail: "done by a process outside of every OpenClaw tree; the gateway is the one whose files they are"},
-	}}
+	why := event.Evidence{Kind: "stranger", Detail: "done by a process outside of every OpenClaw tree; the gateway is the one whose files they are"}
+	if !it.ev.Stranger {
+		why = event.Evidence{Kind: "unknown_process", Detail: "who did it was not seen; the gateway is the one whose files they are"}
+	}
+	return &event.Attribution{Gateway: gateway, Confidence: event.None, Evidence: []event.Evidence{why}}
 }
