@@ -124,7 +124,7 @@ func until(t *testing.T, facts <-chan event.Event, what string, is func(event.Ev
 			}
 			seen = append(seen, fmt.Sprintf("%T %+v", ev.Body, ev.Body))
 		case <-after:
-			t.Fatalf("no %s; but %s", what, strings.Join(seen[max(0, len(seen)-300):], "\n"))
+			t.Fatalf("no %s; but %s", what, strings.Join(seen[max(0, len(seen)-60):], "\n"))
 		}
 	}
 }
