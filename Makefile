@@ -23,13 +23,13 @@ run: build ## the agent with built-in defaults, in the foreground; asks for root
 test: deps unit e2e ## all the tests; installs what they need; as root for the kernel's and OpenClaw's
 
 unit: $(OTELCOL) ## unit, kernel and delivery tests, with the race detector
-	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" CI=$(CI) CLAWWATCH_OTELCOL=$(OTELCOL) $(GO) test -race -p 1 ./...
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" CI=$(CI) CLAWWATCH_OTELCOL=$(OTELCOL) $(GO) test -race -p 1 ./... ./testdata/bench
 
 e2e: $(OTELCOL) ## the real OpenClaw, the real kernel, the real collector
 	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" CI=$(CI) CLAWWATCH_OTELCOL=$(OTELCOL) $(GO) test -count=1 -timeout 40m -v ./testdata/openclaw/...
 
-bench: build ## what the agent costs: interleaved, with and without it
-	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" $(GO) run ./testdata/bench -agent bin/clawwatch
+bench: build ## what the agent costs, with and without it; ARGS=-short takes minutes and not an hour
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" $(GO) run ./testdata/bench -agent bin/clawwatch $(ARGS)
 
 lint: $(LINTER) ## formatting, vet, static checks
 	$(LINTER) run ./...
@@ -120,5 +120,5 @@ $(NFPM):
 
 $(ROOTFS):
 	$(SUDO) rm -rf $@.new
-	$(SUDO) debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus bookworm $@.new http://deb.debian.org/debian
+	$(SUDO) debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus bookworm $@.new
 	$(SUDO) mv $@.new $@

@@ -67,6 +67,13 @@ type Watcher interface {
 	Unwatch(event.ProcID) error
 }
 
+// A PortWatcher is a Collector that reports who connects to a TCP port of this
+// host from outside of every marked tree, as a Connect of a stranger.
+type PortWatcher interface {
+	WatchPort(port uint16) error
+	UnwatchPort(port uint16) error
+}
+
 // A Lineage knows which processes are in a watched tree.
 type Lineage interface {
 	// Sync takes in what the kernel has told, and emits it: who was forked before
@@ -80,6 +87,19 @@ type Lineage interface {
 	Has(event.ProcID) bool
 	// All gives the watched processes that live.
 	All() []event.ProcID
+}
+
+// A Guardian is a Collector that can watch over single processes, for what
+// anybody does to them, inside of a watched tree or not.
+type Guardian interface {
+	Guard(event.ProcID) error
+	Unguard(event.ProcID) error
+}
+
+// A Worker is a Collector with slow work beside Run. Its owner runs each loop
+// in a goroutine of its own until ctx is done.
+type Worker interface {
+	Loops() []func(ctx context.Context) error
 }
 
 // A Reporter is a Collector that knows which parts of it this host refused.

@@ -126,7 +126,7 @@ func kindOf(typ string) string {
 		return "list of " + kindOf(item)
 	}
 	switch typ {
-	case "string", "HostName", "Pattern", "NamePart", "Digest", "CIDR", "Access", "Content", "Kind", "Source", "Role", "Confidence", "Severity", "Transport", "EnvMethod":
+	case "string", "HostName", "Pattern", "NamePart", "Digest", "CIDR", "Access", "Content", "Kind", "Source", "Role", "Confidence", "Severity", "Transport", "EnvMethod", "AccessMethod", "ScriptSource":
 		return "text"
 	case "int", "int32", "int64", "uint16", "uint32", "uint64":
 		return "number"
@@ -278,7 +278,7 @@ func eventsPage(t *testing.T) string {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", k, cell(about[k]))
 	}
 	b.WriteString("\n")
-	for _, typ := range []string{"Record", "Process", "Executable", "User", "Ancestor", "File", "Network", "Env", "Tool", "LLM", "Session", "SkillChange", "SkillID", "Gateway", "Sensor", "Attribution", "Evidence", "Alert", "RuleRef"} {
+	for _, typ := range []string{"Record", "Process", "Executable", "Script", "Namespaces", "User", "Ancestor", "File", "Network", "Env", "Accessed", "Target", "Tool", "LLM", "Session", "SkillChange", "SkillID", "Gateway", "Sensor", "Attribution", "Evidence", "Alert", "RuleRef"} {
 		fmt.Fprintf(&b, "## %s\n\n%s\n| field | type | meaning |\n|---|---|---|\n", typ, prose(src.docs[typ]))
 		for _, f := range src.fields(t, typ, "json") {
 			kind := f.kind
@@ -357,8 +357,9 @@ func kindsOf(t *testing.T, src source) map[string]string {
 		}
 	}
 	delete(about, string(event.KindCandidate)) // never leaves the agent
+	delete(about, string(event.KindDigest))
 	for _, kind := range constants {
-		if about[kind] == "" && kind != string(event.KindCandidate) {
+		if about[kind] == "" && kind != string(event.KindCandidate) && kind != string(event.KindDigest) {
 			t.Errorf("nothing says what %s is", kind)
 		}
 	}

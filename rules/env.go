@@ -6,6 +6,9 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/policy"
@@ -18,6 +21,8 @@ type Env struct {
 	Acting   bool    `expr:"acting"`   // done for a tool call or a skill, not by OpenClaw for itself
 	Process  Process `expr:"process"`  // who did it
 	Stranger bool    `expr:"stranger"` // done from outside of every OpenClaw tree
+	Access   Access  `expr:"access"`   // process.access
+	Call     string  `expr:"call"`     // process.credentials, process.namespace: the system call
 	File     File    `expr:"file"`     // file.*; env.read of a file
 	Network  Network `expr:"network"`  // network.*
 	Env      EnvRead `expr:"env"`      // env.read
@@ -42,6 +47,28 @@ type Process struct {
 	Role        string   `expr:"role"`      // gateway, helper, tool, cli
 	User        string   `expr:"user"`      // name, or number where there is none
 	Ancestors   []string `expr:"ancestors"` // names of their executables, parent first
+
+	SHA256        string   `expr:"sha256"`         // of the executable
+	Memory        bool     `expr:"memory"`         // the executable is a memfd
+	Deleted       bool     `expr:"deleted"`        // no name led to the executable any more
+	Tmpfs         bool     `expr:"tmpfs"`          // the executable is in memory, as in /dev/shm
+	Script        string   `expr:"script"`         // path, of an interpreter or a dynamic loader
+	ScriptSource  string   `expr:"script_source"`  // file, stdin, argument, module, loader
+	EffectiveUser string   `expr:"effective_user"` // where it is another than user
+	Capabilities  []string `expr:"capabilities"`   // CAP_…, where the effective user is not root
+	Terminal      bool     `expr:"terminal"`       // it has a controlling terminal
+	Container     string   `expr:"container"`      // ID
+}
+
+// Access is what one process did to another.
+type Access struct {
+	Method     string `expr:"method"` // signal, ptrace, ptrace_traceme, process_vm_readv, process_vm_writev, pidfd_getfd, proc_mem, proc_maps, proc_environ
+	Signal     string `expr:"signal"` // SIGKILL, …
+	Write      bool   `expr:"write"`  // proc_mem: opened for writing
+	TargetPID  int    `expr:"target_pid"`
+	TargetRole string `expr:"target_role"` // gateway, helper, tool, cli; agent: clawwatch itself
+	TargetName string `expr:"target_name"` // last component of the executable's path
+	Own        bool   `expr:"own"`         // the target is of the same tool call, or descends from the process
 }
 
 // File is what was done to a file.
@@ -57,21 +84,33 @@ type File struct {
 
 // Network is one connection.
 type Network struct {
-	Transport     string `expr:"transport"` // tcp, udp
-	Direction     string `expr:"direction"` // outbound, inbound
-	PeerAddress   string `expr:"peer_address"`
+	Transport     string `expr:"transport"`    // tcp, udp, unix, vsock
+	Direction     string `expr:"direction"`    // outbound, inbound
+	PeerAddress   string `expr:"peer_address"` // unix: the path, or @ and an abstract name
 	PeerPort      int    `expr:"peer_port"`
+	LocalAddress  string `expr:"local_address"`
+	LocalPort     int    `expr:"local_port"`
 	Host          string `expr:"host"`
+	HostSource    string `expr:"host_source"` // dns; tls_sni, http_host: the process's own word
+	HostAlso      string `expr:"host_also"`   // another name of the same connection, where they differ
+	ECH           bool   `expr:"ech"`         // tls.name: a second name may be there, encrypted
+	Method        string `expr:"http_method"` // http.exchange
+	URLPath       string `expr:"url_path"`    // http.exchange; without the query
+	StatusCode    int    `expr:"status_code"` // http.exchange
+	Passed        bool   `expr:"passed"`      // the process did not make the socket
+	Family        string `expr:"family"`      // network.socket: packet, inet, vsock, …
+	SocketType    string `expr:"socket_type"` // network.socket: raw, dgram, …
+	Protocol      int    `expr:"protocol"`    // network.socket
 	BytesSent     int    `expr:"bytes_sent"`
 	BytesReceived int    `expr:"bytes_received"`
 	Errno         int    `expr:"errno"`
 	Loopback      bool   `expr:"loopback"`
-	Approved      bool   `expr:"approved"` // by the policy, for this skill
+	Approved      bool   `expr:"approved"` // by the policy, for this skill; a name that only the process itself said does not make it so
 }
 
 // EnvRead is an access to environment variables.
 type EnvRead struct {
-	Method     string   `expr:"method"` // exec, proc_environ, dump, dotenv
+	Method     string   `expr:"method"` // exec, getenv, shell, proc_environ, dump, dotenv
 	Names      []string `expr:"names"`
 	Referenced []string `expr:"referenced"` // of names: those the skill's own files mention
 	Unapproved []string `expr:"unapproved"` // of names (method exec: of referenced): secrets that the policy does not approve
@@ -155,7 +194,7 @@ const (
 func (e *Env) fill(in Input, commandLine bool) {
 	args, ancestors, unapproved := e.Process.Args[:0], e.Process.Ancestors[:0], e.Env.Unapproved[:0]
 	candidates := e.Skill.Candidates[:0]
-	*e = Env{Kind: string(in.Record.Kind), Stranger: in.Record.Stranger}
+	*e = Env{Kind: string(in.Record.Kind), Stranger: in.Record.Stranger, Call: in.Record.Call}
 	e.Process.Args, e.Process.Ancestors, e.Env.Unapproved, e.Skill.Candidates = args, ancestors, unapproved, candidates
 	r := in.Record
 	e.process(r.Process, commandLine)
@@ -174,6 +213,9 @@ func (e *Env) fill(in Input, commandLine bool) {
 	if r.Env != nil {
 		e.environment(r, in.View)
 	}
+	if r.Access != nil {
+		e.access(r.Access)
+	}
 	if r.LLM != nil {
 		e.LLM = LLM{r.LLM.Provider, r.LLM.Model, r.LLM.StatusCode, r.LLM.ErrorType}
 	}
@@ -190,10 +232,15 @@ func (e *Env) process(p *event.Process, commandLine bool) {
 		return
 	}
 	e.Process.PID, e.Process.Cwd, e.Process.Role = int(p.PID), p.Cwd, string(p.Role)
-	if p.Executable != nil {
-		e.Process.Executable, e.Process.Name = p.Executable.Path, base(p.Executable.Path)
+	if x := p.Executable; x != nil {
+		e.Process.Executable, e.Process.Name = x.Path, base(x.Path)
+		e.Process.SHA256, e.Process.Memory, e.Process.Deleted, e.Process.Tmpfs = x.SHA256, x.Memory, x.Deleted, x.Tmpfs
 	}
-	e.Process.User = userName(p.User)
+	if p.Script != nil {
+		e.Process.Script, e.Process.ScriptSource = p.Script.Path, string(p.Script.Source)
+	}
+	e.Process.User, e.Process.EffectiveUser = userName(p.User), userName(p.EffectiveUser)
+	e.Process.Capabilities, e.Process.Terminal, e.Process.Container = p.Capabilities, p.Terminal, p.ContainerID
 	e.Process.Args = append(e.Process.Args, p.CommandArgs[:min(len(p.CommandArgs), maxArgs)]...)
 	if commandLine {
 		line := strings.Join(p.CommandArgs, " ")
@@ -204,7 +251,6 @@ func (e *Env) process(p *event.Process, commandLine bool) {
 	}
 }
 
-// userName gives a user's name, or the number where there is none.
 func userName(u *event.User) string {
 	switch {
 	case u == nil:
@@ -213,6 +259,16 @@ func userName(u *event.User) string {
 		return strconv.FormatUint(uint64(u.ID), 10)
 	}
 	return u.Name
+}
+
+func (e *Env) access(x *event.Accessed) {
+	e.Access = Access{Method: string(x.Method), Write: x.Write}
+	if x.Signal != 0 {
+		e.Access.Signal = unix.SignalName(syscall.Signal(x.Signal))
+	}
+	if t := x.Target; t != nil {
+		e.Access.TargetPID, e.Access.TargetRole, e.Access.TargetName, e.Access.Own = int(t.PID), string(t.Role), base(t.Executable), t.Own
+	}
 }
 
 func (e *Env) attribution(in Input) {
@@ -274,12 +330,18 @@ func acting(r *event.Record) bool {
 func (e *Env) file(r *event.Record, v *policy.View) {
 	f := r.File
 	e.File = File{Path: f.Path, OldPath: f.OldPath, Name: base(f.Path), Operation: f.Operation, Directory: f.Directory, Owner: userName(f.Owner)}
+	e.File.Tier = fileTier(r, v)
+}
+
+// fileTier is the tier of the file, or the worse of its two names.
+func fileTier(r *event.Record, v *policy.View) string {
+	f := r.File
 	write := f.Operation != "read"
 	tier := worstTier(r, v, f.Path, write)
 	if f.OldPath != "" {
 		tier = worse(tier, worstTier(r, v, f.OldPath, write))
 	}
-	e.File.Tier = string(tier)
+	return string(tier)
 }
 
 // worstTier is the tier for the skill, or the worst for any that it may be.
@@ -327,7 +389,10 @@ func ownProc(p string, pid int32) string {
 func (e *Env) network(r *event.Record, v *policy.View) {
 	n := r.Network
 	e.Network = Network{
-		Transport: string(n.Transport), Direction: n.Direction, PeerAddress: n.PeerAddress, PeerPort: int(n.PeerPort), Host: n.Host, Errno: n.Errno,
+		Transport: string(n.Transport), Direction: n.Direction, PeerAddress: n.PeerAddress, PeerPort: int(n.PeerPort),
+		LocalAddress: n.LocalAddress, LocalPort: int(n.LocalPort), Host: n.Host, HostSource: n.HostSource, HostAlso: n.HostAlso,
+		ECH: n.ECH, Method: n.Method, URLPath: n.URLPath, StatusCode: n.StatusCode, Passed: n.Passed,
+		Family: n.Family, SocketType: n.SocketType, Protocol: n.Protocol, Errno: n.Errno,
 	}
 	if n.BytesSent != nil {
 		e.Network.BytesSent = clamp(*n.BytesSent)
@@ -338,17 +403,18 @@ func (e *Env) network(r *event.Record, v *policy.View) {
 	addr, _ := netip.ParseAddr(n.PeerAddress) // zero: matches nothing by address
 	peer := netip.AddrPortFrom(addr, n.PeerPort)
 	e.Network.Loopback = addr.Unmap().IsLoopback()
+	host := n.Vouched() // where there is none, the address alone counts
 	a := r.Attribution
 	switch {
 	case a != nil && a.Skill != nil:
-		e.Network.Approved = v.Endpoint(peer, n.Host, a.Skill.Name)
+		e.Network.Approved = v.Endpoint(peer, host, a.Skill.Name)
 	case a != nil && len(a.Candidates) > 0:
 		e.Network.Approved = true
 		for _, c := range a.Candidates {
-			e.Network.Approved = e.Network.Approved && v.Endpoint(peer, n.Host, c.Name)
+			e.Network.Approved = e.Network.Approved && v.Endpoint(peer, host, c.Name)
 		}
 	default:
-		e.Network.Approved = v.Endpoint(peer, n.Host, "")
+		e.Network.Approved = v.Endpoint(peer, host, "")
 	}
 }
 

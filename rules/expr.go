@@ -27,11 +27,13 @@ const (
 // allowed are the built-in functions that a rule may use.
 var allowed = []string{"all", "any", "none", "one", "count", "len", "lower", "upper", "trim", "hasPrefix", "hasSuffix"}
 
-// kinds are the kinds that records have: all but process.candidate.
+// kinds are the kinds that records have: all but the signals between collectors, agent and pipeline.
 var kinds = []event.Kind{
 	event.KindFork, event.KindExec, event.KindExit,
 	event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
-	event.KindConnect, event.KindAccept, event.KindClose, event.KindEnvRead,
+	event.KindConnect, event.KindAccept, event.KindClose, event.KindListen, event.KindSend, event.KindSocket,
+	event.KindDNS, event.KindTLSName, event.KindHTTP, event.KindEnvRead,
+	event.KindAccess, event.KindCredentials, event.KindNamespace,
 	event.KindGateway, event.KindToolCall, event.KindToolResult, event.KindLLMCall, event.KindSessionStart,
 	event.KindSkillPresent, event.KindSkillInstalled, event.KindSkillUpdated, event.KindSkillRemoved,
 	event.KindLost, event.KindCoverage,
@@ -68,12 +70,20 @@ type inspector struct {
 	source      string
 	err         error
 	kinds       []event.Kind // for which it can be true, as far as it says so plainly; nil: any
+	tiers       []string     // of file.tier, likewise
 	commandLine bool         // process.command_line is asked for
 }
 
 // Visit implements ast.Visitor. The root comes last.
 func (i *inspector) Visit(node *ast.Node) {
-	i.kinds = kindsOf(*node)
+	i.kinds = nil
+	if names := valuesOf(*node, isKind); names != nil {
+		i.kinds = make([]event.Kind, len(names))
+		for k, name := range names {
+			i.kinds[k] = event.Kind(name)
+		}
+	}
+	i.tiers = valuesOf(*node, isTier)
 	switch n := (*node).(type) {
 	case *ast.VariableDeclaratorNode:
 		i.refuse(n, "let is not allowed")
@@ -111,7 +121,7 @@ func (i *inspector) binary(n *ast.BinaryNode) {
 			i.refuse(n.Right, "matches wants a pattern that is written out")
 		}
 	case "==", "!=", "in", "not in":
-		for _, name := range kindNames(n) {
+		for _, name := range compared(n, isKind) {
 			if !slices.Contains(kinds, event.Kind(name.Value)) {
 				i.refuse(name, fmt.Sprintf("unknown kind %q", name.Value))
 			}
@@ -134,43 +144,43 @@ func (i *inspector) refuse(n ast.Node, message string) {
 	i.err = inner
 }
 
-// kindsOf gives the kinds for which n can be true; nil: any.
-func kindsOf(n ast.Node) []event.Kind {
+// valuesOf gives the values of a field for which n can be true; nil: any.
+func valuesOf(n ast.Node, isField func(ast.Node) bool) []string {
 	b, ok := n.(*ast.BinaryNode)
 	if !ok {
 		return nil
 	}
 	switch b.Operator {
 	case "==", "in":
-		var found []event.Kind
-		for _, name := range kindNames(b) {
-			found = append(found, event.Kind(name.Value))
+		var found []string
+		for _, name := range compared(b, isField) {
+			found = append(found, name.Value)
 		}
 		return found
 	case "&&", "and":
-		left, right := kindsOf(b.Left), kindsOf(b.Right)
+		left, right := valuesOf(b.Left, isField), valuesOf(b.Right, isField)
 		switch {
 		case left == nil:
 			return right
 		case right == nil:
 			return left
 		}
-		return slices.DeleteFunc(left, func(k event.Kind) bool { return !slices.Contains(right, k) })
+		return slices.DeleteFunc(left, func(v string) bool { return !slices.Contains(right, v) })
 	case "||", "or":
-		if left, right := kindsOf(b.Left), kindsOf(b.Right); left != nil && right != nil {
+		if left, right := valuesOf(b.Left, isField), valuesOf(b.Right, isField); left != nil && right != nil {
 			return append(left, right...)
 		}
 	}
 	return nil
 }
 
-// kindNames gives the kinds that a comparison of kind is about.
-func kindNames(b *ast.BinaryNode) []*ast.StringNode {
+// compared gives the texts that a comparison of a field is about.
+func compared(b *ast.BinaryNode, isField func(ast.Node) bool) []*ast.StringNode {
 	left, right := b.Left, b.Right
-	if !isKind(left) {
+	if !isField(left) {
 		left, right = right, left
 	}
-	if !isKind(left) {
+	if !isField(left) {
 		return nil
 	}
 	switch right := right.(type) {
@@ -193,4 +203,15 @@ func kindNames(b *ast.BinaryNode) []*ast.StringNode {
 func isKind(n ast.Node) bool {
 	id, ok := n.(*ast.IdentifierNode)
 	return ok && id.Value == "kind"
+}
+
+// isTier recognises file.tier.
+func isTier(n ast.Node) bool {
+	m, ok := n.(*ast.MemberNode)
+	if !ok {
+		return false
+	}
+	of, ok := m.Node.(*ast.IdentifierNode)
+	name, ok2 := m.Property.(*ast.StringNode)
+	return ok && ok2 && of.Value == "file" && name.Value == "tier"
 }

@@ -137,8 +137,15 @@ func (m *message) render(machine *vm.VM, w *Words) (string, error) {
 func (w *Words) phrase(r *event.Record) {
 	w.Who, w.By = who(r), ""
 	w.Did = map[string]string{"read": "read", "write": "wrote", "create": "created", "rename": "renamed", "delete": "deleted"}[w.File.Operation]
-	w.Endpoint = net.JoinHostPort(w.Network.PeerAddress, strconv.Itoa(w.Network.PeerPort))
-	if w.Network.Host != "" {
+	w.Endpoint = w.Network.PeerAddress
+	if w.Network.Transport != string(event.Unix) && w.Network.Transport != string(event.VSock) {
+		w.Endpoint = net.JoinHostPort(w.Network.PeerAddress, strconv.Itoa(w.Network.PeerPort))
+	}
+	switch {
+	case w.Network.Host == "":
+	case r.Network != nil && r.Network.Vouched() == "":
+		w.Endpoint += " (calling it " + w.Network.Host + ")"
+	default:
 		w.Endpoint = w.Network.Host + " (" + w.Endpoint + ")"
 	}
 	if w.Process.Name != "" {

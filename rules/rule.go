@@ -78,8 +78,12 @@ type condition struct {
 	source      string
 	program     *vm.Program
 	kinds       []event.Kind // nil: any
+	tiers       []string     // of file.tier, for which it can be true; nil: any
 	commandLine bool
 }
+
+// allows reports whether the condition can be true for a file of this tier.
+func (c *condition) allows(tier string) bool { return c.tiers == nil || slices.Contains(c.tiers, tier) }
 
 // UnmarshalText is called by yamlfile.
 func (c *condition) UnmarshalText(text []byte) error {
@@ -88,7 +92,7 @@ func (c *condition) UnmarshalText(text []byte) error {
 		return err
 	}
 	c.source, c.program = strings.TrimSpace(string(text)), program
-	c.kinds, c.commandLine = seen.kinds, seen.commandLine
+	c.kinds, c.tiers, c.commandLine = seen.kinds, seen.tiers, seen.commandLine
 	if c.kinds != nil && len(c.kinds) == 0 {
 		return errors.New("no kind can fulfil this condition")
 	}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/policy"
 	"github.com/clawwatch/clawwatch/rules"
 )
 
@@ -53,9 +54,11 @@ func TestBuiltinRulesDoAsTheirTestsSay(t *testing.T) {
 
 func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.T) {
 	want := []string{
-		"configuration-rejected high",
-		"environment-access medium", "file-outside-approved-directories medium", "llm-auth-failure high",
-		"openclaw-files-touched-from-outside medium", "openclaw-secrets-read-by-its-user low", "openclaw-secrets-read-from-outside high", "restricted-data-access high",
+		"agent-socket-access medium", "configuration-rejected high", "container-runtime-access high",
+		"environment-access medium", "file-outside-approved-directories medium", "fileless-execution high", "gateway-accessed-from-outside low",
+		"gateway-tampering high", "llm-auth-failure high",
+		"openclaw-files-touched-from-outside medium", "openclaw-secrets-read-by-its-user low", "openclaw-secrets-read-from-outside high",
+		"process-injection high", "raw-socket medium", "restricted-data-access high",
 		"skill-installation medium", "unapproved-endpoint high", "unusual-data-volume high",
 	}
 	var got []string
@@ -320,4 +323,54 @@ func FuzzCondition(f *testing.F) {
 			set.Eval(rules.Input{Record: connect()})
 		}
 	})
+}
+
+// Conditions are not evaluated where the tier of the file settles them. What
+// they would have said is said all the same.
+func TestTheTierOfAFileDecidesAsTheConditionWould(t *testing.T) {
+	files := map[string]string{
+		"public": "/usr/lib/x.so", "internal": "/home/dev/.openclaw/workspace/a", "restricted": "/home/dev/.ssh/id_rsa", "outside": "/srv/x", "none": "",
+	}
+	for condition, want := range map[string]string{
+		`file.tier == "outside"`: "outside",
+		`kind == "file.open" and file.tier in ["restricted", "outside"]`:        "outside restricted",
+		`file.tier == "public" or file.tier == "internal"`:                      "internal public",
+		`file.tier == "public" or file.name == "id_rsa"`:                        "public restricted",
+		`not (file.tier == "public")`:                                           "internal none outside restricted",
+		`file.tier != "public" and "restricted" == file.tier`:                   "restricted",
+		`file.tier == "public" and file.tier == "outside" or process.pid == -1`: "",
+		`file.tier == ""`:                                                           "none",
+		`file.tier in ["public", file.name]`:                                        "none public",
+		`file.tier == "public" ? false : file.tier == "outside"`:                    "outside",
+		`any(["public"], # == file.tier)`:                                           "public",
+		`(file.tier == "outside") == (file.tier == "restricted")`:                   "internal none public",
+		`kind in ["file.open", "process.exit"] and file.tier in ["", "restricted"]`: "none restricted",
+	} {
+		set, err := rules.Load(rule("'" + strings.ReplaceAll(condition, "'", "''") + "'"))
+		if err != nil {
+			t.Errorf("%s: %v", condition, err)
+			continue
+		}
+		var got []string
+		for tier, path := range files {
+			r := connect()
+			r.Kind, r.Network = event.KindFileOpen, nil
+			if path != "" {
+				r.File = &event.File{Path: path, Operation: "read"}
+			}
+			if len(set.Eval(rules.Input{Record: r, View: devView()})) > 0 {
+				got = append(got, tier)
+			}
+		}
+		slices.Sort(got)
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%s is true for %q, want %q", condition, s, want)
+		}
+	}
+}
+
+// devView is the built-in policy for a gateway of the user dev.
+func devView() *policy.View {
+	const state = "/home/dev/.openclaw"
+	return policy.Default().For(event.GatewayFound{StateDir: state, Home: "/home/dev", Workspaces: []string{state + "/workspace"}}, policy.Host{})
 }

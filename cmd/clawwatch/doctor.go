@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,7 +72,7 @@ status is 3 when something is blind or amiss.`,
 			socket := cmp.Or(c.socket, os.Getenv("CLAWWATCH_SOCKET"), cfg.Socket)
 			e.host()
 			client := api.Dial(socket)
-			raw, err := client.Status(cmd.Context())
+			raw, err := client.Status(cmd.Context(), true)
 			var s agent.Status
 			if err == nil {
 				s, err = statusJSON(raw)
@@ -82,6 +83,7 @@ status is 3 when something is blind or amiss.`,
 				e.storeFile(filepath.Join(cfg.StateDir, "events.db"))
 			}
 			e.sight(s.Coverage)
+			e.trial(s.Trial)
 			e.openclaw(s)
 			if err == nil {
 				e.storage(s)
@@ -196,6 +198,8 @@ func (e *examination) sight(coverage []event.Coverage) {
 			e.add("sensor", isBlind, remedy(c.Reason), "%s sees nothing of %s: %s", c.Probe, kinds, c.Reason)
 		case c.Fidelity == "none" && best:
 			e.add("sensor", isWell, "", "%s is not used: %s", c.Probe, c.Reason)
+		case c.Known:
+			e.add("sensor", isNote, "", "%s, %s: %s", c.Probe, kinds, c.Reason)
 		case c.Fidelity == "none":
 			e.add("sensor", isNote, remedy(c.Reason), "%s is not used, others see what it would: %s", c.Probe, c.Reason)
 		case c.Reason != "":
@@ -205,6 +209,25 @@ func (e *examination) sight(coverage []event.Coverage) {
 		default:
 			e.add("sensor", isWell, "", "%s, %s: %s", c.Probe, c.Fidelity, kinds)
 		}
+	}
+}
+
+// trial judges what the sensors saw of what was done for them to see.
+func (e *examination) trial(t *agent.Trial) {
+	switch {
+	case t == nil:
+	case t.Err != "":
+		e.add("trial", isAmiss, "", "the sensors could not be tried: %s", t.Err)
+	case len(t.Unseen) > 0:
+		e.add("trial", isBlind, "restart the agent; who detached its probes?", "at %s these were done and not seen: %s", console.Time(t.Time), strings.Join(t.Unseen, " "))
+	default:
+		e.add("trial", isWell, "", "at %s each of these was done and seen: %s", console.Time(t.Time), strings.Join(t.Seen, " "))
+	}
+	if t == nil {
+		return
+	}
+	for _, door := range slices.Sorted(maps.Keys(t.Cannot)) {
+		e.add("trial", isNote, "", "%s could not be tried: %s", door, t.Cannot[door])
 	}
 }
 
@@ -338,11 +361,15 @@ func (e *examination) target(name string, q queue, remote bool) {
 
 // losses judges what the agent said that it lost in the last day.
 func (e *examination) losses(s agent.Status, lost func(func(event.Record, error) bool)) {
-	sum, gaps, causes := uint64(0), 0, map[string]bool{}
+	sum, unread, gaps, causes := uint64(0), uint64(0), 0, map[string]bool{}
 	for r, err := range lost {
 		if err != nil {
 			e.add("losses", isAmiss, "", "cannot be asked for: %v", err)
 			return
+		}
+		if r.Sensor != nil && r.Sensor.Of == event.KindEnvRead {
+			unread += r.Sensor.Lost // there is a ration, and the coverage says so
+			continue
 		}
 		if r.Sensor != nil {
 			if sum += r.Sensor.Lost; r.Sensor.Lost == 0 {
@@ -353,6 +380,9 @@ func (e *examination) losses(s agent.Status, lost func(func(event.Record, error)
 	}
 	if s.Pipeline.Overflowed > 0 {
 		e.add("losses", isNote, "", "%d facts went out before their skill could be known, because too many waited", s.Pipeline.Overflowed)
+	}
+	if unread > 0 {
+		e.add("losses", isNote, "", "%d processes in the last day were not looked into for variables that they ask for by name", unread)
 	}
 	if sum == 0 && gaps == 0 {
 		e.add("losses", isWell, "", "none in the last day")

@@ -14,6 +14,8 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite"
@@ -73,7 +75,7 @@ func TestScripts(t *testing.T) {
 			}
 			return os.Geteuid() == 0, nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"noise": noise, "database": database, "until": until},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"noise": noise, "database": database, "until": until, "detach": detach},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SOCK", filepath.Join(env.WorkDir, "sock"))
 			env.Setenv("CLAWWATCH_SOCKET", filepath.Join(env.WorkDir, "sock"))
@@ -102,6 +104,40 @@ func database(ts *testscript.TestScript, _ bool, args []string) {
 	_, err = db.Exec("pragma journal_mode = wal; pragma user_version = " + args[1] + "; create table t (x)")
 	ts.Check(err)
 	ts.Check(db.Close())
+}
+
+// detach PIDFILE PROGRAM: take one of the sensor's programs off its hook, behind
+// the back of the agent that has it.
+func detach(ts *testscript.TestScript, _ bool, args []string) {
+	infos, err := filepath.Glob("/proc/" + strings.TrimSpace(ts.ReadFile(args[0])) + "/fdinfo/*")
+	ts.Check(err)
+	for _, name := range infos {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // closed meanwhile
+		}
+		var id link.ID
+		var program ebpf.ProgramID
+		for line := range strings.Lines(string(text)) {
+			_, _ = fmt.Sscanf(line, "link_id:%d", &id)      // most lines
+			_, _ = fmt.Sscanf(line, "prog_id:%d", &program) // are others
+		}
+		if id == 0 || program == 0 {
+			continue
+		}
+		p, err := ebpf.NewProgramFromID(program)
+		ts.Check(err)
+		info, err := p.Info()
+		ts.Check(errors.Join(err, p.Close()))
+		if info.Name != args[1] {
+			continue
+		}
+		l, err := link.NewFromID(id)
+		ts.Check(err)
+		ts.Check(errors.Join(l.Detach(), l.Close()))
+		return
+	}
+	ts.Fatalf("no program %s is attached", args[1])
 }
 
 // until REGEXP COMMAND…: run the command until what it prints matches, for a

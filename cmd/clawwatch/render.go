@@ -166,7 +166,10 @@ func command(p *event.Process) string {
 // peer names the other end of a connection.
 func peer(host, address string, port uint16) string {
 	at := text(address) + ":" + strconv.Itoa(int(port))
-	if strings.Contains(address, ":") {
+	switch {
+	case port == 0: // a Unix socket has none
+		at = text(address)
+	case strings.Contains(address, ":"):
 		at = "[" + text(address) + "]:" + strconv.Itoa(int(port))
 	}
 	if host == "" {
@@ -184,10 +187,18 @@ func what(r *event.Record) string {
 		return text(r.DNS.Name) + " is " + text(strings.Join(r.DNS.Addresses, ", ")) + ", says " + text(r.DNS.Server)
 	case r.Env != nil:
 		return envWhat(r)
+	case r.Access != nil:
+		return accessWhat(r.Access)
+	case r.Call != "":
+		return text(r.Call) + ": " + command(r.Process)
 	case r.File != nil && r.File.OldPath != "":
 		return text(r.File.Operation) + " " + text(r.File.OldPath) + " → " + text(r.File.Path)
 	case r.File != nil:
 		return text(r.File.Operation) + " " + text(r.File.Path)
+	case r.Kind == event.KindListen:
+		return text(string(r.Network.Transport)) + " at " + peer("", r.Network.LocalAddress, r.Network.LocalPort)
+	case r.Kind == event.KindSocket:
+		return words(r.Network.Family, r.Network.SocketType) + failed(r.Network.Errno)
 	case r.Network != nil:
 		return networkWhat(r.Network)
 	case r.Tool != nil:
@@ -204,6 +215,20 @@ func what(r *event.Record) string {
 		return sensorWhat(r.Sensor)
 	}
 	return command(r.Process)
+}
+
+func accessWhat(a *event.Accessed) string {
+	s := text(string(a.Method))
+	if a.Signal != 0 {
+		s += " " + strconv.Itoa(a.Signal)
+	}
+	if t := a.Target; t != nil {
+		s += " → " + strconv.Itoa(int(t.PID)) + " " + text(t.Executable)
+		if t.Role != "" {
+			s += " (" + text(string(t.Role)) + ")"
+		}
+	}
+	return s
 }
 
 func envWhat(r *event.Record) string {
@@ -223,14 +248,30 @@ func networkWhat(n *event.Network) string {
 	if n.Direction == "inbound" {
 		arrow = "←"
 	}
-	s := text(string(n.Transport)) + " " + arrow + " " + peer(n.Host, n.PeerAddress, n.PeerPort)
+	s := text(string(n.Transport)) + " " + arrow + " " + peer(n.Vouched(), n.PeerAddress, n.PeerPort)
+	if n.Host != "" && n.Vouched() == "" {
+		s += " (calling it " + text(n.Host) + ")"
+	}
 	if n.BytesSent != nil && n.BytesReceived != nil {
 		s += fmt.Sprintf(", sent %s, received %s", console.Bytes(*n.BytesSent), console.Bytes(*n.BytesReceived))
 	}
-	if n.Errno != 0 {
-		s += ", failed: " + unix.ErrnoName(unix.Errno(n.Errno))
+	if n.HostAlso != "" {
+		s += ", also called " + text(n.HostAlso)
 	}
-	return s
+	if n.Method != "" {
+		s += ": " + text(n.Method) + " " + text(n.URLPath)
+	}
+	if n.StatusCode != 0 {
+		s += fmt.Sprintf(", answered %d", n.StatusCode)
+	}
+	return s + failed(n.Errno)
+}
+
+func failed(errno int) string {
+	if errno == 0 {
+		return ""
+	}
+	return ", failed: " + unix.ErrnoName(unix.Errno(errno))
 }
 
 func toolWhat(t *event.Tool) string {

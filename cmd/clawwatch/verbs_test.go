@@ -55,7 +55,7 @@ func seededAgent(t *testing.T) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- api.New(s, func() any { return nil }).Serve(ctx, l) }()
+	go func() { done <- api.New(s, func(context.Context, bool) any { return nil }).Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := errors.Join(<-done, s.Close()); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"unsafe"
 
@@ -29,6 +28,11 @@ type fact struct {
 	proc   event.ProcID
 	body   event.Body // nil: see change, or the record is a piece of a larger one
 	change *change
+	head   *head // what a process said on a connection
+	// stranger: the process is in no watched tree
+	stranger bool
+	acts     *acts // of an access: who acts
+	groups   groups
 }
 
 // kind is what users call the record's kind.
@@ -52,12 +56,28 @@ func eventKind(k sensorKind) event.Kind {
 		return event.KindFileDelete
 	case sensorKindKIND_MKDIR:
 		return event.KindFileCreate
-	case sensorKindKIND_CONNECT:
+	case sensorKindKIND_CONNECT, sensorKindKIND_UNIX, sensorKindKIND_VSOCK:
 		return event.KindConnect
 	case sensorKindKIND_ACCEPT:
 		return event.KindAccept
 	case sensorKindKIND_DNS:
 		return event.KindDNS
+	case sensorKindKIND_LISTEN:
+		return event.KindListen
+	case sensorKindKIND_SEND:
+		return event.KindSend
+	case sensorKindKIND_SOCKET:
+		return event.KindSocket
+	case sensorKindKIND_HEAD:
+		return event.KindTLSName
+	case sensorKindKIND_ACCESS:
+		return event.KindAccess
+	case sensorKindKIND_IDENTITY:
+		return event.KindCredentials
+	case sensorKindKIND_GETENV:
+		return event.KindEnvRead
+	case sensorKindKIND_COMPAT:
+		return event.KindFileOpen
 	default:
 		return event.KindClose
 	}
@@ -94,12 +114,12 @@ func (p *pieces) decode(raw []byte) (fact, error) {
 	if err != nil {
 		return fact{}, err
 	}
-	f := fact{wire: h.Kind, boot: h.Time, proc: event.ProcID{PID: int32(h.Pid), Start: h.Start}}
+	f := fact{wire: h.Kind, boot: h.Time, proc: event.ProcID{PID: int32(h.Pid), Start: h.Start}, stranger: h.Flags&sensorFlagsSTRANGER != 0}
 	switch h.Kind {
 	case sensorKindKIND_FORK:
 		f.body, err = decodeFork(raw)
 	case sensorKindKIND_EXEC:
-		f.body, err = p.decodeExec(f.proc, raw)
+		f.body, f.groups, err = p.decodeExec(f.proc, raw)
 	case sensorKindKIND_ARGS:
 		err = p.decodeArgs(f.proc, raw)
 	case sensorKindKIND_EXIT:
@@ -110,10 +130,26 @@ func (p *pieces) decode(raw []byte) (fact, error) {
 		f.body, err = decodeOpen(raw)
 	case sensorKindKIND_RENAME, sensorKindKIND_UNLINK, sensorKindKIND_RMDIR, sensorKindKIND_MKDIR:
 		f.change, err = decodeChange(raw)
-	case sensorKindKIND_CONNECT, sensorKindKIND_ACCEPT, sensorKindKIND_CLOSE:
+	case sensorKindKIND_CONNECT, sensorKindKIND_ACCEPT, sensorKindKIND_CLOSE, sensorKindKIND_LISTEN, sensorKindKIND_SEND:
 		f.body, err = decodeSock(raw)
 	case sensorKindKIND_DNS:
 		f.body, err = decodeDNS(raw)
+	case sensorKindKIND_UNIX:
+		f.body, err = decodeUnix(raw)
+	case sensorKindKIND_VSOCK:
+		f.body, err = decodeVSock(raw)
+	case sensorKindKIND_SOCKET:
+		f.body, err = decodeSocket(raw)
+	case sensorKindKIND_HEAD:
+		f.head, err = decodeHead(raw)
+	case sensorKindKIND_ACCESS:
+		err = f.decodeAccess(raw)
+	case sensorKindKIND_IDENTITY:
+		f.body, err = decodeIdentity(raw)
+	case sensorKindKIND_GETENV:
+		f.body, err = decodeGetenv(raw)
+	case sensorKindKIND_COMPAT:
+		f.body = event.Lost{Of: event.KindFileOpen, Count: 1, Cause: causeCompat}
 	default:
 		err = fmt.Errorf("record of unknown kind %d", h.Kind)
 	}
@@ -162,30 +198,21 @@ func (p *pieces) decodeArgs(id event.ProcID, raw []byte) error {
 	return nil
 }
 
-func (p *pieces) decodeExec(id event.ProcID, raw []byte) (event.Body, error) {
+func (p *pieces) decodeExec(id event.ProcID, raw []byte) (event.Body, groups, error) {
 	r, rest, err := split[sensorExecRec](raw)
 	if err != nil {
-		return nil, err
+		return nil, groups{}, err
 	}
 	args := p.take(id)
-	path, rest, err := cut(rest, r.PathLen)
-	if err != nil {
-		return nil, err
+	var texts [5]string
+	for i, n := range []uint16{r.PathLen, r.CwdLen, r.EnvLen, r.ArgsLen, r.NameLen} {
+		if texts[i], rest, err = cut(rest, n); err != nil {
+			return nil, groups{}, err
+		}
 	}
-	cwd, rest, err := cut(rest, r.CwdLen)
-	if err != nil {
-		return nil, err
-	}
-	env, rest, err := cut(rest, r.EnvLen)
-	if err != nil {
-		return nil, err
-	}
-	inline, _, err := cut(rest, r.ArgsLen)
-	if err != nil {
-		return nil, err
-	}
+	path, cwd, env, inline, name := texts[0], texts[1], texts[2], texts[3], texts[4]
 	all := string(args) + inline
-	return event.Exec{
+	x := event.Exec{
 		Path:          kernelPath(path),
 		Args:          words(all),
 		ArgsTruncated: uint64(len(all)) < uint64(r.ArgsTotal),
@@ -195,7 +222,10 @@ func (p *pieces) decodeExec(id event.ProcID, raw []byte) (event.Body, error) {
 		Parent:        event.ProcID{PID: int32(r.ParentPid), Start: r.ParentStart},
 		UID:           r.Uid,
 		Comm:          comm(&r.Comm),
-	}, nil
+		Name:          name,
+	}
+	describe(&x, r)
+	return x, groups{v2: r.Cgroup, all: r.Cgroups, mnt: r.Ns.Mnt}, nil
 }
 
 func decodeExit(raw []byte) (event.Body, error) {
@@ -231,6 +261,7 @@ func decodeOpen(raw []byte) (event.Body, error) {
 		Directory: r.I_mode&modeType == modeDir,
 		TID:       int32(r.H.Tid),
 		Truncated: r.H.Flags&sensorFlagsPATH_TRUNCATED != 0,
+		Passed:    r.H.Flags&sensorFlagsPASSED != 0,
 	}, nil
 }
 
@@ -254,33 +285,6 @@ func decodeChange(raw []byte) (*change, error) {
 		c.names[i] = place{text: strings.TrimSuffix(text, "\x00"), dir: kernelPath(dir)}
 	}
 	return c, nil
-}
-
-func decodeSock(raw []byte) (event.Body, error) {
-	r, _, err := split[sensorSockRec](raw)
-	if err != nil {
-		return nil, err
-	}
-	transport := event.TCP
-	if r.A.Protocol == 17 {
-		transport = event.UDP
-	}
-	local, peer := addrPort(r.A.Local, r.A.LocalPort), addrPort(r.A.Peer, r.A.PeerPort)
-	switch r.H.Kind {
-	case sensorKindKIND_CONNECT:
-		return event.Connect{Transport: transport, Local: local, Peer: peer, Socket: r.Cookie, Errno: int(r.Error)}, nil
-	case sensorKindKIND_ACCEPT:
-		return event.Accept{Transport: transport, Local: local, Peer: peer, Socket: r.Cookie}, nil
-	default:
-		return event.Close{
-			Transport: transport, Local: local, Peer: peer, Socket: r.Cookie,
-			Inbound: r.A.Inbound != 0, Sent: r.Sent, Received: r.Received,
-		}, nil
-	}
-}
-
-func addrPort(addr [16]uint8, port uint16) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
 }
 
 func comm(c *[16]int8) string {

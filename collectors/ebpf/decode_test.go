@@ -8,6 +8,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -64,15 +66,21 @@ func records() map[string]struct {
 			wire(sensorExecRec{
 				H: header(sensorKindKIND_EXEC, sensorFlagsENV_TRUNCATED), ParentPid: 40, ParentStart: 76, Uid: 7,
 				ArgsTotal: 7, PathLen: 11, CwdLen: 4, EnvLen: 4, ArgsLen: 7, Comm: commOf("fifteen-bytes-x"),
-			}, etc, tmp, "A\x00B\x00", "a\x00\x00bcd\x00"),
+				NameLen: 3, Image: sensorImageIMAGE_SCRIPT | sensorImageIMAGE_32BIT, Session: 3, Creds: sensorCreds{Uid: 7, Suid: 8},
+				Ns: sensorNamespaces{Net: 9}, File: sensorFileId{Inode: 5, Size: 6, Modified: 7, Changed: 8, Dev: 8<<20 | 3, Magic: 0xef53},
+			}, etc, tmp, "A\x00B\x00", "a\x00\x00bcd\x00", "./x"),
 			event.Exec{
 				Path: "/etc/passwd", Cwd: "/tmp", Args: []string{"a", "", "bcd"}, EnvNames: []string{"A", "B"},
 				EnvTruncated: true, Parent: parent, UID: 7, Comm: "fifteen-bytes-x",
+				Name: "./x", Script: true, Bits32: true, Session: 3, Creds: &event.Creds{UID: 7, SUID: 8}, Namespaces: &event.Namespaces{Net: 9},
+				File: event.FileID{Dev: 0x803, Inode: 5, Size: 6, Modified: 7, Changed: 8, Magic: 0xef53},
 			},
 		},
 		"exec in the root directory, whose arguments could not be read": {
 			wire(sensorExecRec{H: header(sensorKindKIND_EXEC), ArgsTotal: 7, PathLen: 11}, etc),
-			event.Exec{Path: "/etc/passwd", Cwd: "/", ArgsTruncated: true},
+			event.Exec{
+				Path: "/etc/passwd", Cwd: "/", ArgsTruncated: true, Creds: &event.Creds{}, Namespaces: &event.Namespaces{},
+			},
 		},
 		"exit with a status":         {wire(sensorExitRec{H: header(sensorKindKIND_EXIT), Status: 3 << 8}), event.Exit{Code: 3}},
 		"exit by signal with a core": {wire(sensorExitRec{H: header(sensorKindKIND_EXIT), Status: 11 | 0x80}), event.Exit{Signal: 11}},
@@ -102,6 +110,64 @@ func records() map[string]struct {
 			sock(sensorKindKIND_ACCEPT, 6, 1),
 			event.Accept{Transport: event.TCP, Local: local, Peer: peer, Socket: 9},
 		},
+		"inherited": {
+			wire(sensorSockRec{H: header(sensorKindKIND_CONNECT, sensorFlagsPASSED), A: sensorAddrs{Peer: v4, PeerPort: 443, Protocol: 6}}),
+			event.Connect{Transport: event.TCP, Local: netip.MustParseAddrPort("[::]:0"), Peer: peer, Passed: true},
+		},
+		"listen": {sock(sensorKindKIND_LISTEN, 17, 1), event.Listen{Transport: event.UDP, Local: local, Socket: 9}},
+		"totals so far": {
+			sock(sensorKindKIND_SEND, 6, 0),
+			event.Send{Transport: event.TCP, Local: local, Peer: peer, Socket: 9, Sent: 3, Received: 4},
+		},
+		"a service by its path": {
+			wire(sensorUnixRec{H: header(sensorKindKIND_UNIX), Cookie: 9, PathLen: 11, NameLen: 5}, etc, "../x\x00"),
+			event.Connect{Transport: event.Unix, Name: "/etc/passwd", Socket: 9},
+		},
+		"a service that is not there": {
+			wire(sensorUnixRec{H: header(sensorKindKIND_UNIX), Error: 2, NameLen: 4}, "../x"),
+			event.Connect{Transport: event.Unix, Name: "../x", Errno: 2},
+		},
+		"an abstract service": {
+			wire(sensorUnixRec{H: header(sensorKindKIND_UNIX), NameLen: 4}, "\x00a\x00b"),
+			event.Connect{Transport: event.Unix, Name: "@a@b"},
+		},
+		"a service of its own": {
+			wire(sensorUnixRec{H: header(sensorKindKIND_UNIX), PathLen: 11, Listens: 1}, etc),
+			event.Listen{Transport: event.Unix, Name: "/etc/passwd"},
+		},
+		"vsock": {
+			wire(sensorSockRec{H: header(sensorKindKIND_VSOCK), Cookie: 9, A: sensorAddrs{Peer: [16]uint8{0: 2, 4: 0xd2, 5: 4}}}),
+			event.Connect{Transport: event.VSock, Name: "2:1234", Socket: 9},
+		},
+		"a raw socket": {
+			wire(sensorSocketRec{H: header(sensorKindKIND_SOCKET), Family: 17, Type: 3, Protocol: 768, Error: 1}),
+			event.Socket{Family: "packet", Type: "raw", Protocol: 768, Errno: 1},
+		},
+		"a socket of a kind without a name": {
+			wire(sensorSocketRec{H: header(sensorKindKIND_SOCKET), Family: 99, Type: 9}),
+			event.Socket{Family: "99", Type: "9"},
+		},
+		"signal": {
+			wire(sensorAccessRec{H: header(sensorKindKIND_ACCESS), TargetPid: 40, TargetStart: 76, Signal: 9, Stranger: 1, Comm: commOf("kill")}),
+			event.Access{Target: parent, Method: event.AccessSignal, Signal: 9},
+		},
+		"write to the memory of a thread": {
+			wire(sensorAccessRec{H: header(sensorKindKIND_ACCESS), TargetPid: 40, Method: sensorMethodMETHOD_VM_WRITE}),
+			event.Access{Target: event.ProcID{PID: 40}, Method: event.AccessVMWrite},
+		},
+		"variable asked for": {
+			wire(sensorGetenvRec{H: header(sensorKindKIND_GETENV), Shell: 1, Name: [64]int8{'T', 'Z'}}),
+			event.EnvRead{Method: event.EnvShell, Names: []string{"TZ"}},
+		},
+		"other user": {
+			wire(sensorIdentityRec{H: header(sensorKindKIND_IDENTITY), Creds: sensorCreds{Uid: 1, Permitted: 2}, Call: unix.SYS_SETRESUID}),
+			event.Credentials{Creds: event.Creds{UID: 1, Permitted: 2}, Call: "setresuid"},
+		},
+		"other namespace": {
+			wire(sensorIdentityRec{H: header(sensorKindKIND_IDENTITY), Ns: sensorNamespaces{Mnt: 5}, Call: unix.SYS_SETNS}),
+			event.Namespace{Now: event.Namespaces{Mount: 5}, Call: "setns"},
+		},
+		"32-bit door": {wire(sensorCompatRec{H: header(sensorKindKIND_COMPAT)}), event.Lost{Of: event.KindFileOpen, Count: 1, Cause: causeCompat}},
 		"close": {
 			sock(sensorKindKIND_CLOSE, 6, 1),
 			event.Close{Transport: event.TCP, Local: local, Peer: peer, Socket: 9, Inbound: true, Sent: 3, Received: 4},
@@ -189,6 +255,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(wire(sensorArgsRec{H: header(sensorKindKIND_ARGS), Len: 3}, "abc"))
 	f.Add(wire(sensorChangeRec{H: header(sensorKindKIND_RENAME), NameLen: [2]uint16{2, 3}}, "a\x00bb\x00"))
+	f.Add(wire(sensorHeadRec{H: header(sensorKindKIND_HEAD), Len: 5}, "GET /"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var p pieces
 		got, err := p.decode(raw)

@@ -13,7 +13,7 @@ import (
 // maxAnswers bounds the addresses taken from one datagram.
 const maxAnswers = 64
 
-// decodeDNS reads a datagram from port 53. One that is no answer with
+// decodeDNS reads what came from port 53. What is no answer with
 // addresses gives no body: whatever a process lets itself be sent from there is
 // no fact about a name.
 func decodeDNS(raw []byte) (event.Body, error) {
@@ -24,7 +24,14 @@ func decodeDNS(raw []byte) (event.Body, error) {
 	if int(r.Len) > len(r.Data) {
 		return nil, errShort
 	}
-	name, addresses, err := parseAnswer(r.Data[:r.Len])
+	data := r.Data[:r.Len]
+	if r.H.Flags&sensorFlagsOVER_TCP != 0 {
+		if len(data) < 2 {
+			return nil, nil
+		}
+		data = data[2:] // its length; what is cut gives what came before
+	}
+	name, addresses, err := parseAnswer(data)
 	if err != nil || len(addresses) == 0 {
 		return nil, nil //nolint:nilerr // not an answer
 	}

@@ -68,11 +68,11 @@ func TestARingOfOddSizeIsRefused(t *testing.T) {
 // rest works.
 func TestWhatIsMissingIsCoverage(t *testing.T) {
 	var s sensor
-	p := programs()[slices.IndexFunc(programs(), func(p program) bool { return p.name == sensorProgUdpSent })]
+	p := programs()[slices.IndexFunc(programs(), func(p program) bool { return p.name == sensorProgSent })]
 	s.blind(p, ebpf.ErrNotSupported)
-	want := "not seen: bytes sent on UDP sockets (udp_sent: not supported)"
+	want := "not seen: bytes sent on UDP sockets, and who sends on a socket of another's (sent: not supported)"
 	got := s.Coverage()
-	if len(got) != 1 || got[0].Reason != want || got[0].Fidelity != "sampled" || !slices.Equal(got[0].Kinds, []event.Kind{event.KindClose}) {
+	if len(got) != 1 || got[0].Reason != want || got[0].Fidelity != "sampled" || !slices.Equal(got[0].Kinds, []event.Kind{event.KindConnect, event.KindClose}) {
 		t.Errorf("%+v, want %s", got, want)
 	}
 }
@@ -80,5 +80,26 @@ func TestWhatIsMissingIsCoverage(t *testing.T) {
 func TestObjectDigestIsHex(t *testing.T) {
 	if d := ObjectDigest(); len(d) != 64 || d != ObjectDigest() {
 		t.Errorf("digest %q", d)
+	}
+}
+
+func TestAKernelWithout32BitsSaysSo(t *testing.T) {
+	for line, want := range map[string]bool{
+		"quiet ia32_emulation=0": true, "ia32_emulation=off\n": true, "ia32_emulation=1": false, "": false, "xia32_emulation=0": false,
+	} {
+		if got := turnsOff32(line); got != want {
+			t.Errorf("%q: %v, want %v", line, got, want)
+		}
+	}
+	dir := t.TempDir()
+	without := limits(dir) // no such door
+	with := limits("/proc")
+	for _, l := range append(without, with...) {
+		if !l.Known || l.Fidelity != "sampled" || l.Reason == "" || len(l.Kinds) == 0 {
+			t.Errorf("%+v", l)
+		}
+	}
+	if has32("/proc") != (len(with) > len(without)) {
+		t.Errorf("%d limits with a 32-bit door, %d without", len(with), len(without))
 	}
 }

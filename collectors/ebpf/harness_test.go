@@ -27,6 +27,9 @@ func actions() map[string]func(out io.Writer) error {
 		"shorts": actShorts, "long-args": actLongArgs, "environment": actEnvironment,
 		"thread-exec": actThreadExec, "leader-gone": actLeaderGone,
 		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
+		"listen": actListen, "long": actLong, "services": actServices, "odd": actOdd, "pass": actPass, "tls": actTLS, "http": actHTTP,
+		"fast-open": actFastOpen, "multipath": actMultipath, "datagrams": actDatagrams, "names-by-tcp": actNamesByTCP, "knock": actKnock, "quic": actQUIC, "theirs": actTheirs, "vsock": actVSock,
+		"access": actAccess, "identity": actIdentity, "spawns": actSpawns, "images": actImages, "rename-args": actRenameArgs, "overwrite": actOverwrite,
 		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
 }
@@ -38,10 +41,15 @@ func TestMain(m *testing.M) {
 	}
 	os.Unsetenv(actionVariable)
 	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil {
 		os.Exit(3)
 	}
-	if err := actions()[name](os.Stdout); err != nil {
+	act := actions()[name]
+	if name == "reach" {
+		act = func(io.Writer) error { return actReach(strings.Fields(line)[1:]) }
+	}
+	if err := act(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(4)
 	}
@@ -105,6 +113,14 @@ func newBench(t *testing.T, ring int) *bench {
 	b := &bench{sensor: c.(*sensor), t: t, events: make(chan event.Event, 1<<16), ours: &ours{ids: map[event.ProcID]bool{}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
+	var loops sync.WaitGroup
+	for _, loop := range b.Loops() {
+		loops.Go(func() {
+			if err := loop(ctx); err != nil {
+				t.Errorf("work beside the sensor: %v", err)
+			}
+		})
+	}
 	go func() {
 		done <- b.Run(ctx, func(e event.Event) {
 			if b.ours.concerns(e) {
@@ -117,6 +133,7 @@ func newBench(t *testing.T, ring int) *bench {
 		if err := <-done; err != nil {
 			t.Errorf("run sensor: %v", err)
 		}
+		loops.Wait()
 		if err := b.Close(); err != nil {
 			t.Errorf("close sensor: %v", err)
 		}
@@ -196,6 +213,18 @@ func (b *bench) start(name string, args ...string) *child {
 		b.t.Fatal(err)
 	}
 	return b.startCommand(exec.Command(self, args...), actionVariable+"="+name)
+}
+
+// startWith starts a child that inherits files, from descriptor 3 on.
+func (b *bench) startWith(name string, files []*os.File, args ...string) *child {
+	b.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.ExtraFiles = files
+	return b.startCommand(cmd, actionVariable+"="+name)
 }
 
 // startCommand starts a command that writes a line when it is ready.
@@ -290,6 +319,27 @@ func TestSensor(t *testing.T) {
 		"UDP is reported by peer and total":              testUDP,
 		"Answers of name servers give names":             testDNS,
 		"Sockets outlive their process":                  testAbandon,
+		"Who can be connected to is seen":                testListen,
+		"Totals are told while a connection lasts":       testLong,
+		"Services are named by their real path":          testServices,
+		"Sockets that no connection tells of are seen":   testOdd,
+		"What is passed or inherited is seen":            testPass,
+		"Names in TLS are seen":                          testTLS,
+		"The name in QUIC is seen":                       testQUIC,
+		"Requests and answers of HTTP are seen":          testHTTP,
+		"TCP Fast Open is seen":                          testFastOpen,
+		"Multipath TCP has totals":                       testMultipath,
+		"Datagrams tell, and not a connect without any":  testDatagrams,
+		"Datagrams on another's socket are seen":         testTheirs,
+		"The machine around this one is a peer":          testVSock,
+		"Answers over TCP give names":                    testNamesByTCP,
+		"A stranger at a gateway's port is seen":         testStranger,
+		"Access to other processes is reported":          testAccess,
+		"A stranger at a guarded process is reported":    testGuard,
+		"Changes of user and namespace are reported":     testIdentity,
+		"Every way to make a process keeps the mark":     testSpawns,
+		"An image tells where it came from":              testImages,
+		"Arguments overwritten later change nothing":     testRenameArgs,
 		"The costly hooks come off when idle":            testDisarm,
 	}
 	for name, test := range tests {

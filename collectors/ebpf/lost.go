@@ -31,6 +31,8 @@ func (c sensorCause) String() string {
 		return "kernel table full"
 	case sensorCauseCAUSE_BATCH:
 		return "more datagrams in one system call than are looked at"
+	case sensorCauseCAUSE_HEADS:
+		return "more requests on one connection than are looked at"
 	default:
 		return "done through io_uring"
 	}
@@ -38,6 +40,7 @@ func (c sensorCause) String() string {
 
 // reportLost emits what the kernel side could not report since the last time.
 func (s *sensor) reportLost(emit func(event.Event)) error {
+	s.reportMissed(emit)
 	for cause := range sensorCauseCAUSES {
 		var cpus []sensorDropCounts
 		if err := s.maps[sensorMapDrops].Lookup(cause, &cpus); err != nil {
@@ -56,6 +59,9 @@ func (s *sensor) reportLost(emit func(event.Event)) error {
 				}})
 			}
 		}
+	}
+	if lost, some := s.heads.takeLost(); some {
+		emit(event.Event{Time: time.Now(), Source: event.SourceEBPF, Body: lost})
 	}
 	return nil
 }

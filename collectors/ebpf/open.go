@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -45,7 +44,7 @@ func open(cfg collectors.Config) (*sensor, error) {
 	if err := mountTracefs(); err != nil {
 		return nil, err
 	}
-	s := &sensor{procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}}
+	s := &sensor{procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}, boxes: containers{}, taps: newTaps()}
 	if s.procPath == "" {
 		s.procPath = "/proc"
 	}
@@ -87,7 +86,7 @@ func (s *sensor) start(ringSize int) error {
 	}
 	s.cgroup, s.cgroupErr = mountCgroup()
 	for _, p := range programs() {
-		if p.armed || s.progs[p.name] == nil {
+		if p.armed || p.hook == called || p.hook == library || s.progs[p.name] == nil {
 			continue
 		}
 		links, err := s.attach(p)
@@ -99,7 +98,14 @@ func (s *sensor) start(ringSize int) error {
 			return err
 		}
 		s.links = append(s.links, links...)
+		if p.name == sensorProgPacketOut {
+			if err := s.packets.Set(true); err != nil {
+				return fmt.Errorf("set %s: %w", sensorVarSeesPackets, err)
+			}
+		}
 	}
+	s.tryTaps()
+	s.coverage = append(s.coverage, limits(s.procPath)...)
 	return s.setClock()
 }
 
@@ -114,11 +120,10 @@ func (s *sensor) load(ringSize int) error {
 	if err := spec.Variables[sensorVarWakeBytes].Set(uint64(ringSize / 16)); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarWakeBytes, err)
 	}
-	ns, err := namespace(filepath.Join(s.procPath, "self"), "pid")
-	if err != nil {
-		return fmt.Errorf("read PID namespace: %w", err)
+	if s.own, err = ownNamespaces(s.procPath); err != nil {
+		return err
 	}
-	if err := spec.Variables[sensorVarPidNs].Set(ns); err != nil {
+	if err := spec.Variables[sensorVarPidNs].Set(s.own.PID); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarPidNs, err)
 	}
 	optional := map[string]*ebpf.ProgramSpec{}
@@ -134,7 +139,7 @@ func (s *sensor) load(ringSize int) error {
 		return fmt.Errorf("load programs: %w", err)
 	}
 	s.maps = must.Maps
-	s.udpEnds = must.Variables[sensorVarUdpEnds]
+	s.udpEnds, s.packets = must.Variables[sensorVarUdpEnds], must.Variables[sensorVarSeesPackets]
 	maps.Copy(s.progs, must.Programs)
 	for _, p := range programs() {
 		if p.lack == "" {

@@ -3,7 +3,9 @@ package ebpf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/cilium/ebpf"
@@ -20,6 +22,8 @@ const (
 	tracing  hook = iota // to the tracepoint that the program names
 	syscalls             // to the exits of system calls
 	cgroup               // to the root of the cgroup tree
+	called               // nowhere: the agent runs it
+	library              // to functions of libraries, for single processes: see env.go
 )
 
 // A program is one function of the object, and where it goes.
@@ -41,6 +45,7 @@ func programs() []program {
 		return program{name: name, hook: syscalls, armed: true, calls: calls, kinds: []event.Kind{kind}}
 	}
 	udp := []event.Kind{event.KindConnect, event.KindClose}
+	access := []event.Kind{event.KindAccess}
 	return []program{
 		{name: sensorProgForked, kinds: []event.Kind{event.KindFork}},
 		{name: sensorProgExeced, kinds: []event.Kind{event.KindExec}},
@@ -50,9 +55,14 @@ func programs() []program {
 		{name: sensorProgTcpState, armed: true, kinds: []event.Kind{event.KindClose}},
 		{name: sensorProgSockReleased, hook: cgroup, armed: true, kinds: udp[1:], lack: "the end of UDP sockets, and their totals"},
 		{name: sensorProgSockCreated, hook: cgroup, armed: true, kinds: udp, lack: "the number of a UDP socket at connect"},
-		{name: sensorProgDnsAnswered, hook: cgroup, kinds: []event.Kind{event.KindDNS}, lack: "the names behind addresses"},
-		{name: sensorProgUdpSent, armed: true, kinds: udp[1:], lack: "bytes sent on UDP sockets"},
-		{name: sensorProgUdpReceived, armed: true, kinds: udp[1:], lack: "bytes received on UDP sockets"},
+		{name: sensorProgPacketIn, hook: cgroup, kinds: []event.Kind{event.KindDNS, event.KindHTTP}, lack: "the names behind addresses, and answers of HTTP"},
+		{
+			name: sensorProgPacketOut, hook: cgroup, kinds: []event.Kind{event.KindTLSName, event.KindHTTP},
+			lack: "names in TLS, QUIC and HTTP; where a datagram really went",
+		},
+		{name: sensorProgTotals, hook: called, kinds: []event.Kind{event.KindSend}, lack: "totals of connections before they end"},
+		{name: sensorProgSent, armed: true, kinds: udp, lack: "bytes sent on UDP sockets, and who sends on a socket of another's"},
+		{name: sensorProgReceived, armed: true, kinds: udp, lack: "bytes received on UDP sockets, and who reads from a socket of another's"},
 		{
 			name: sensorProgUringSubmitted, armed: true, lack: "that io_uring was used",
 			kinds: []event.Kind{
@@ -74,6 +84,33 @@ func programs() []program {
 		file(sensorProgSendtoDone, event.KindConnect, "sendto"),
 		file(sensorProgSendmsgDone, event.KindConnect, "sendmsg"),
 		file(sensorProgSendmmsgDone, event.KindConnect, "sendmmsg"),
+		file(sensorProgSocketMade, event.KindSocket, "socket"),
+		file(sensorProgListening, event.KindListen, "listen"),
+		file(sensorProgBound, event.KindListen, "bind"),
+		file(sensorProgRecvmsgDone, event.KindFileOpen, "recvmsg"),
+		file(sensorProgRecvmmsgDone, event.KindFileOpen, "recvmmsg"),
+		file(sensorProgGetfdDone, event.KindFileOpen, "pidfd_getfd"),
+
+		{name: sensorProgSignalled, armed: true, kinds: access, lack: "signals between processes"},
+		{name: sensorProgPtraced, hook: syscalls, armed: true, calls: []string{"ptrace"}, kinds: access, lack: "tracing of processes"},
+		{name: sensorProgVmRead, hook: syscalls, armed: true, calls: []string{"process_vm_readv"}, kinds: access, lack: "reads of the memory of others"},
+		{name: sensorProgVmWritten, hook: syscalls, armed: true, calls: []string{"process_vm_writev"}, kinds: access, lack: "writes to the memory of others"},
+		{name: sensorProgFdTaken, hook: syscalls, armed: true, calls: []string{"pidfd_getfd"}, kinds: access, lack: "descriptors taken from others"},
+		{
+			name: sensorProgIdentified, hook: syscalls, armed: true, calls: slices.Sorted(maps.Values(identityCalls())),
+			kinds: []event.Kind{event.KindCredentials, event.KindNamespace}, lack: "changes of user, capabilities and namespaces between two execs",
+		},
+		{name: sensorProgGotEnv, hook: library, kinds: []event.Kind{event.KindEnvRead}, lack: "names of variables that programs ask their C library for"},
+		{name: sensorProgShellFound, hook: library, kinds: []event.Kind{event.KindEnvRead}, lack: "names of variables that bash looks up"},
+	}
+}
+
+// identityCalls are the system calls that change who a process is, by number.
+func identityCalls() map[int64]string {
+	return map[int64]string{
+		unix.SYS_SETUID: "setuid", unix.SYS_SETGID: "setgid", unix.SYS_SETREUID: "setreuid", unix.SYS_SETREGID: "setregid",
+		unix.SYS_SETRESUID: "setresuid", unix.SYS_SETRESGID: "setresgid", unix.SYS_CAPSET: "capset",
+		unix.SYS_UNSHARE: "unshare", unix.SYS_SETNS: "setns", unix.SYS_CHROOT: "chroot", unix.SYS_PIVOT_ROOT: "pivot_root",
 	}
 }
 
@@ -141,8 +178,10 @@ func (s *sensor) attachCgroup(name string, prog *ebpf.Program) (link.Link, error
 	switch name {
 	case sensorProgSockReleased:
 		at = ebpf.AttachCgroupInetSockRelease
-	case sensorProgDnsAnswered:
+	case sensorProgPacketIn:
 		at = ebpf.AttachCGroupInetIngress
+	case sensorProgPacketOut:
+		at = ebpf.AttachCGroupInetEgress
 	}
 	return link.AttachCgroup(link.CgroupOptions{
 		Path: "/proc/self/fd/" + strconv.Itoa(int(s.cgroup.Fd())), Attach: at, Program: prog,

@@ -25,21 +25,26 @@ const (
 	lostEvery   = time.Second
 	clockEvery  = 5 * time.Second
 	disarmEvery = 30 * time.Second
-	batch       = 256 // records between two looks at the time
+	totalsEvery = 2 * time.Second // totals of connections that last
+	batch       = 256             // records between two looks at the time
 )
 
 // A sensor is the tracepoint back end. Watch and Unwatch may be called while
 // Run runs.
 type sensor struct {
 	procPath  string
+	own       event.Namespaces // the agent's
 	maps      map[string]*ebpf.Map
 	progs     map[string]*ebpf.Program
 	udpEnds   *ebpf.Variable
+	packets   *ebpf.Variable
 	links     []link.Link // always there
 	counter   *link.Iter  // counts the watched
 	reader    *ringbuf.Reader
 	cgroup    *os.File // the root of the cgroup tree; nil: cgroupErr says why
 	cgroupErr error
+
+	taps *taps
 
 	mu       sync.Mutex
 	armed    []link.Link // there while something is watched; nil: nothing is
@@ -49,9 +54,11 @@ type sensor struct {
 	// Of Run alone.
 	paths  *resolver
 	args   pieces
+	heads  heads
+	boxes  containers
 	offset int64 // wall clock minus time since boot, ns
 	lost   map[loss]uint64
-	next   struct{ lost, clock, disarm time.Time }
+	next   struct{ lost, clock, disarm, totals time.Time }
 }
 
 // Coverage says what this kernel keeps from the sensor's sight; nothing where
@@ -108,6 +115,13 @@ func (s *sensor) tick(now time.Time, emit func(event.Event)) error {
 			return err
 		}
 	}
+	if now.After(s.next.totals) && s.isArmed() {
+		s.next.totals = now.Add(totalsEvery)
+		s.say(s.heads.due(uint64(now.UnixNano()-s.offset)), emit)
+		if err := s.tellTotals(); err != nil {
+			return err
+		}
+	}
 	if now.After(s.next.disarm) {
 		s.next.disarm = now.Add(disarmEvery)
 		if err := s.disarmIdle(); err != nil {
@@ -134,9 +148,35 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 	if f.change != nil {
 		f.body = f.change.body(s.paths, f.proc)
 	}
-	switch f.body.(type) {
+	if f.head != nil {
+		s.say(s.heads.take(f.head), emit)
+	}
+	ev := event.Event{
+		Time: time.Unix(0, int64(f.boot)+s.offset), Proc: f.proc, Source: event.SourceEBPF, Body: f.body, Stranger: f.stranger,
+	}
+	switch b := f.body.(type) {
+	case event.Close:
+		s.say(s.heads.closed(b.Socket), emit)
 	case nil:
 		return nil // a piece of a larger one
+	case event.Access:
+		for _, ev := range s.access(f, b, ev) {
+			emit(ev)
+		}
+		return nil
+	case event.Exec:
+		return s.execed(f, b, ev, emit)
+	case event.EnvRead:
+		name, had := s.taps.read(f.proc, b.Names[0])
+		if !had {
+			return nil
+		}
+		b.Names[0] = name
+	case event.Exit:
+		s.taps.exit(f.proc)
+	case event.Namespace:
+		b.Now = *s.foreign(&b.Now)
+		ev.Body = b
 	case event.Candidate:
 		s.mu.Lock()
 		err := s.arm()
@@ -145,7 +185,47 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 			return err
 		}
 	}
-	emit(event.Event{Time: time.Unix(0, int64(f.boot)+s.offset), Proc: f.proc, Source: event.SourceEBPF, Body: f.body})
+	if f.stranger {
+		emit(s.stranger(f, ev.Time))
+	}
+	emit(ev)
+	return nil
+}
+
+// say emits what processes said on their connections.
+func (s *sensor) say(all []saying, emit func(event.Event)) {
+	for _, x := range all {
+		emit(event.Event{Time: time.Unix(0, int64(x.boot)+s.offset), Proc: x.proc, Source: event.SourceEBPF, Body: x.body})
+	}
+}
+
+// tellTotals has the kernel side put the totals of living connections into the
+// ring.
+func (s *sensor) tellTotals() error {
+	prog := s.progs[sensorProgTotals]
+	if prog == nil {
+		return nil
+	}
+	if _, err := prog.Run(&ebpf.RunOptions{}); err != nil {
+		return fmt.Errorf("read totals of connections: %w", err)
+	}
+	return nil
+}
+
+// WatchPort has the sensor report who connects to a TCP port of this host from
+// outside of every watched tree, while anything is watched.
+func (s *sensor) WatchPort(port uint16) error {
+	if err := s.maps[sensorMapPorts].Put(port, uint8(1)); err != nil {
+		return fmt.Errorf("watch port %d: %w", port, err)
+	}
+	return nil
+}
+
+// UnwatchPort ends that.
+func (s *sensor) UnwatchPort(port uint16) error {
+	if err := s.maps[sensorMapPorts].Delete(port); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("unwatch port %d: %w", port, err)
+	}
 	return nil
 }
 

@@ -13,6 +13,19 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type sensorAccessRec struct {
+	_           structs.HostLayout
+	H           sensorHeader
+	TargetStart uint64
+	TargetPid   uint32
+	Method      sensorMethod
+	Signal      uint32
+	Stranger    uint32
+	Uid         uint32
+	Unused      uint32
+	Comm        [16]int8
+}
+
 type sensorAddrs struct {
 	_         structs.HostLayout
 	Local     [16]uint8
@@ -30,6 +43,14 @@ type sensorArgsRec struct {
 	Len    uint32
 }
 
+type sensorAsked struct {
+	_     structs.HostLayout
+	Start uint64
+	Tgid  uint32
+	Shell uint32
+	Name  [64]int8
+}
+
 type sensorCandidateRec struct {
 	_    structs.HostLayout
 	H    sensorHeader
@@ -44,7 +65,8 @@ const (
 	sensorCauseCAUSE_TABLE   sensorCause = 2
 	sensorCauseCAUSE_BATCH   sensorCause = 3
 	sensorCauseCAUSE_URING   sensorCause = 4
-	sensorCauseCAUSES        sensorCause = 5
+	sensorCauseCAUSE_HEADS   sensorCause = 5
+	sensorCauseCAUSES        sensorCause = 6
 )
 
 type sensorChangeRec struct {
@@ -54,6 +76,23 @@ type sensorChangeRec struct {
 	NameLen [2]uint16
 	DirLen  [2]uint16
 	Unused  uint32
+}
+
+type sensorCompatRec struct {
+	_ structs.HostLayout
+	H sensorHeader
+}
+
+type sensorCreds struct {
+	_         structs.HostLayout
+	Permitted uint64
+	Effective uint64
+	Uid       uint32
+	Euid      uint32
+	Suid      uint32
+	Gid       uint32
+	Egid      uint32
+	Sgid      uint32
 }
 
 type sensorDnsRec struct {
@@ -69,21 +108,29 @@ type sensorDnsRec struct {
 
 type sensorDropCounts struct {
 	_  structs.HostLayout
-	Of [14]uint64
+	Of [24]uint64
 }
 
 type sensorExecRec struct {
 	_           structs.HostLayout
 	H           sensorHeader
 	ParentStart uint64
+	Cgroup      uint64
+	Cgroups     uint64
+	File        sensorFileId
+	Creds       sensorCreds
+	Ns          sensorNamespaces
 	ParentPid   uint32
 	Uid         uint32
+	Session     uint32
+	Image       sensorImage
 	ArgsTotal   uint32
 	PathLen     uint16
 	CwdLen      uint16
 	EnvLen      uint16
 	ArgsLen     uint16
-	Unused      uint32
+	NameLen     uint16
+	Unused      uint16
 	Comm        [16]int8
 }
 
@@ -94,6 +141,16 @@ type sensorExitRec struct {
 	Unused uint32
 }
 
+type sensorFileId struct {
+	_        structs.HostLayout
+	Inode    uint64
+	Size     uint64
+	Modified int64
+	Changed  int64
+	Dev      uint32
+	Magic    uint32
+}
+
 type sensorFlags uint32
 
 const (
@@ -101,6 +158,10 @@ const (
 	sensorFlagsCWD_TRUNCATED  sensorFlags = 2
 	sensorFlagsENV_TRUNCATED  sensorFlags = 4
 	sensorFlagsARGS_TRUNCATED sensorFlags = 8
+	sensorFlagsPASSED         sensorFlags = 65536
+	sensorFlagsSTRANGER       sensorFlags = 131072
+	sensorFlagsOVER_TCP       sensorFlags = 262144
+	sensorFlagsANSWERED       sensorFlags = 524288
 )
 
 type sensorFlow struct {
@@ -111,7 +172,16 @@ type sensorFlow struct {
 	Cookie   uint64
 	Sent     uint64
 	Received uint64
+	Said     uint64
 	A        sensorAddrs
+	OutFirst uint32
+	OutNext  uint32
+	InNext   uint32
+	Wanted   uint16
+	Heads    uint16
+	Looked   uint8
+	Http     uint8
+	Unused   [6]uint8
 }
 
 type sensorForkRec struct {
@@ -123,6 +193,24 @@ type sensorForkRec struct {
 	Comm        [16]int8
 }
 
+type sensorGetenvRec struct {
+	_      structs.HostLayout
+	H      sensorHeader
+	Shell  uint32
+	Unused uint32
+	Name   [64]int8
+}
+
+type sensorHeadRec struct {
+	_      structs.HostLayout
+	H      sensorHeader
+	Cookie uint64
+	A      sensorAddrs
+	Offset uint32
+	Len    uint16
+	Unused uint16
+}
+
 type sensorHeader struct {
 	_     structs.HostLayout
 	Time  uint64
@@ -132,6 +220,24 @@ type sensorHeader struct {
 	Kind  sensorKind
 	Flags sensorFlags
 }
+
+type sensorIdentityRec struct {
+	_     structs.HostLayout
+	H     sensorHeader
+	Creds sensorCreds
+	Ns    sensorNamespaces
+	Call  uint64
+}
+
+type sensorImage uint32
+
+const (
+	sensorImageIMAGE_DELETED  sensorImage = 1
+	sensorImageIMAGE_MEMORY   sensorImage = 2
+	sensorImageIMAGE_SCRIPT   sensorImage = 4
+	sensorImageIMAGE_32BIT    sensorImage = 8
+	sensorImageIMAGE_TERMINAL sensorImage = 16
+)
 
 type sensorKind uint32
 
@@ -150,12 +256,49 @@ const (
 	sensorKindKIND_ACCEPT    sensorKind = 11
 	sensorKindKIND_CLOSE     sensorKind = 12
 	sensorKindKIND_DNS       sensorKind = 13
-	sensorKindKINDS          sensorKind = 14
+	sensorKindKIND_LISTEN    sensorKind = 14
+	sensorKindKIND_SEND      sensorKind = 15
+	sensorKindKIND_UNIX      sensorKind = 16
+	sensorKindKIND_VSOCK     sensorKind = 17
+	sensorKindKIND_SOCKET    sensorKind = 18
+	sensorKindKIND_HEAD      sensorKind = 19
+	sensorKindKIND_ACCESS    sensorKind = 20
+	sensorKindKIND_IDENTITY  sensorKind = 21
+	sensorKindKIND_GETENV    sensorKind = 22
+	sensorKindKIND_COMPAT    sensorKind = 23
+	sensorKindKINDS          sensorKind = 24
 )
 
 type sensorMark struct {
 	_      structs.HostLayout
 	Exited uint32
+	Compat uint32
+}
+
+type sensorMethod uint32
+
+const (
+	sensorMethodMETHOD_SIGNAL   sensorMethod = 0
+	sensorMethodMETHOD_PTRACE   sensorMethod = 1
+	sensorMethodMETHOD_TRACEME  sensorMethod = 2
+	sensorMethodMETHOD_VM_READ  sensorMethod = 3
+	sensorMethodMETHOD_VM_WRITE sensorMethod = 4
+	sensorMethodMETHOD_GETFD    sensorMethod = 5
+)
+
+type sensorNamespaces struct {
+	_    structs.HostLayout
+	Mnt  uint32
+	Pid  uint32
+	Net  uint32
+	User uint32
+}
+
+type sensorOnce struct {
+	_      structs.HostLayout
+	Start  uint64
+	Object uint64
+	Pid    uint32
 	Unused uint32
 }
 
@@ -173,6 +316,15 @@ type sensorPeer struct {
 	Address [16]uint8
 	Port    uint16
 	Unused  [3]uint16
+}
+
+type sensorRepeat struct {
+	_      structs.HostLayout
+	Start  uint64
+	Tgid   uint32
+	Target uint32
+	Method sensorMethod
+	Signal uint32
 }
 
 type sensorScratch struct {
@@ -206,26 +358,63 @@ type sensorSockRec struct {
 	Unused   uint32
 }
 
+type sensorSocketRec struct {
+	_        structs.HostLayout
+	H        sensorHeader
+	Error    uint32
+	Family   uint16
+	Type     uint16
+	Protocol uint16
+	Unused   [3]uint16
+}
+
+type sensorUnixRec struct {
+	_       structs.HostLayout
+	H       sensorHeader
+	Cookie  uint64
+	Error   uint32
+	PathLen uint16
+	NameLen uint16
+	Listens uint16
+	Unused  [3]uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	sensorMapAsked           = "asked"
 	sensorMapDrops           = "drops"
 	sensorMapFlows           = "flows"
+	sensorMapGuarded         = "guarded"
 	sensorMapHeadless        = "headless"
 	sensorMapMarks           = "marks"
 	sensorMapPeers           = "peers"
+	sensorMapPorts           = "ports"
+	sensorMapRepeats         = "repeats"
 	sensorMapRing            = "ring"
 	sensorMapScratches       = "scratches"
+	sensorMapTold            = "told"
 	sensorProgAccepted       = "accepted"
+	sensorProgBound          = "bound"
 	sensorProgConnected      = "connected"
-	sensorProgDnsAnswered    = "dns_answered"
 	sensorProgExeced         = "execed"
 	sensorProgExited         = "exited"
+	sensorProgFdTaken        = "fd_taken"
 	sensorProgForked         = "forked"
+	sensorProgGetfdDone      = "getfd_done"
+	sensorProgGotEnv         = "got_env"
+	sensorProgIdentified     = "identified"
+	sensorProgListening      = "listening"
 	sensorProgMkdirDone      = "mkdir_done"
 	sensorProgMkdiratDone    = "mkdirat_done"
 	sensorProgOpened         = "opened"
+	sensorProgPacketIn       = "packet_in"
+	sensorProgPacketOut      = "packet_out"
+	sensorProgPtraced        = "ptraced"
+	sensorProgReceived       = "received"
+	sensorProgRecvmmsgDone   = "recvmmsg_done"
+	sensorProgRecvmsgDone    = "recvmsg_done"
 	sensorProgRenameDone     = "rename_done"
 	sensorProgRenameatDone   = "renameat_done"
 	sensorProgRenamed        = "renamed"
@@ -233,16 +422,22 @@ const (
 	sensorProgSendmmsgDone   = "sendmmsg_done"
 	sensorProgSendmsgDone    = "sendmsg_done"
 	sensorProgSendtoDone     = "sendto_done"
+	sensorProgSent           = "sent"
+	sensorProgShellFound     = "shell_found"
+	sensorProgSignalled      = "signalled"
 	sensorProgSockCreated    = "sock_created"
 	sensorProgSockReleased   = "sock_released"
+	sensorProgSocketMade     = "socket_made"
 	sensorProgTcpState       = "tcp_state"
-	sensorProgUdpReceived    = "udp_received"
-	sensorProgUdpSent        = "udp_sent"
+	sensorProgTotals         = "totals"
 	sensorProgUnlinkDone     = "unlink_done"
 	sensorProgUnlinkatDone   = "unlinkat_done"
 	sensorProgUringSubmitted = "uring_submitted"
+	sensorProgVmRead         = "vm_read"
+	sensorProgVmWritten      = "vm_written"
 	sensorProgWatched        = "watched"
 	sensorVarPidNs           = "pid_ns"
+	sensorVarSeesPackets     = "sees_packets"
 	sensorVarUdpEnds         = "udp_ends"
 	sensorVarWakeBytes       = "wake_bytes"
 )
@@ -290,14 +485,25 @@ type sensorSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorProgramSpecs struct {
 	Accepted       *ebpf.ProgramSpec `ebpf:"accepted"`
+	Bound          *ebpf.ProgramSpec `ebpf:"bound"`
 	Connected      *ebpf.ProgramSpec `ebpf:"connected"`
-	DnsAnswered    *ebpf.ProgramSpec `ebpf:"dns_answered"`
 	Execed         *ebpf.ProgramSpec `ebpf:"execed"`
 	Exited         *ebpf.ProgramSpec `ebpf:"exited"`
+	FdTaken        *ebpf.ProgramSpec `ebpf:"fd_taken"`
 	Forked         *ebpf.ProgramSpec `ebpf:"forked"`
+	GetfdDone      *ebpf.ProgramSpec `ebpf:"getfd_done"`
+	GotEnv         *ebpf.ProgramSpec `ebpf:"got_env"`
+	Identified     *ebpf.ProgramSpec `ebpf:"identified"`
+	Listening      *ebpf.ProgramSpec `ebpf:"listening"`
 	MkdirDone      *ebpf.ProgramSpec `ebpf:"mkdir_done"`
 	MkdiratDone    *ebpf.ProgramSpec `ebpf:"mkdirat_done"`
 	Opened         *ebpf.ProgramSpec `ebpf:"opened"`
+	PacketIn       *ebpf.ProgramSpec `ebpf:"packet_in"`
+	PacketOut      *ebpf.ProgramSpec `ebpf:"packet_out"`
+	Ptraced        *ebpf.ProgramSpec `ebpf:"ptraced"`
+	Received       *ebpf.ProgramSpec `ebpf:"received"`
+	RecvmmsgDone   *ebpf.ProgramSpec `ebpf:"recvmmsg_done"`
+	RecvmsgDone    *ebpf.ProgramSpec `ebpf:"recvmsg_done"`
 	RenameDone     *ebpf.ProgramSpec `ebpf:"rename_done"`
 	RenameatDone   *ebpf.ProgramSpec `ebpf:"renameat_done"`
 	Renamed        *ebpf.ProgramSpec `ebpf:"renamed"`
@@ -305,14 +511,19 @@ type sensorProgramSpecs struct {
 	SendmmsgDone   *ebpf.ProgramSpec `ebpf:"sendmmsg_done"`
 	SendmsgDone    *ebpf.ProgramSpec `ebpf:"sendmsg_done"`
 	SendtoDone     *ebpf.ProgramSpec `ebpf:"sendto_done"`
+	Sent           *ebpf.ProgramSpec `ebpf:"sent"`
+	ShellFound     *ebpf.ProgramSpec `ebpf:"shell_found"`
+	Signalled      *ebpf.ProgramSpec `ebpf:"signalled"`
 	SockCreated    *ebpf.ProgramSpec `ebpf:"sock_created"`
 	SockReleased   *ebpf.ProgramSpec `ebpf:"sock_released"`
+	SocketMade     *ebpf.ProgramSpec `ebpf:"socket_made"`
 	TcpState       *ebpf.ProgramSpec `ebpf:"tcp_state"`
-	UdpReceived    *ebpf.ProgramSpec `ebpf:"udp_received"`
-	UdpSent        *ebpf.ProgramSpec `ebpf:"udp_sent"`
+	Totals         *ebpf.ProgramSpec `ebpf:"totals"`
 	UnlinkDone     *ebpf.ProgramSpec `ebpf:"unlink_done"`
 	UnlinkatDone   *ebpf.ProgramSpec `ebpf:"unlinkat_done"`
 	UringSubmitted *ebpf.ProgramSpec `ebpf:"uring_submitted"`
+	VmRead         *ebpf.ProgramSpec `ebpf:"vm_read"`
+	VmWritten      *ebpf.ProgramSpec `ebpf:"vm_written"`
 	Watched        *ebpf.ProgramSpec `ebpf:"watched"`
 }
 
@@ -320,22 +531,28 @@ type sensorProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorMapSpecs struct {
+	Asked     *ebpf.MapSpec `ebpf:"asked"`
 	Drops     *ebpf.MapSpec `ebpf:"drops"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
+	Guarded   *ebpf.MapSpec `ebpf:"guarded"`
 	Headless  *ebpf.MapSpec `ebpf:"headless"`
 	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Peers     *ebpf.MapSpec `ebpf:"peers"`
+	Ports     *ebpf.MapSpec `ebpf:"ports"`
+	Repeats   *ebpf.MapSpec `ebpf:"repeats"`
 	Ring      *ebpf.MapSpec `ebpf:"ring"`
 	Scratches *ebpf.MapSpec `ebpf:"scratches"`
+	Told      *ebpf.MapSpec `ebpf:"told"`
 }
 
 // sensorVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorVariableSpecs struct {
-	PidNs     *ebpf.VariableSpec `ebpf:"pid_ns"`
-	UdpEnds   *ebpf.VariableSpec `ebpf:"udp_ends"`
-	WakeBytes *ebpf.VariableSpec `ebpf:"wake_bytes"`
+	PidNs       *ebpf.VariableSpec `ebpf:"pid_ns"`
+	SeesPackets *ebpf.VariableSpec `ebpf:"sees_packets"`
+	UdpEnds     *ebpf.VariableSpec `ebpf:"udp_ends"`
+	WakeBytes   *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
 // sensorObjects contains all objects after they have been loaded into the kernel.
@@ -358,24 +575,34 @@ func (o *sensorObjects) Close() error {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorMaps struct {
+	Asked     *ebpf.Map `ebpf:"asked"`
 	Drops     *ebpf.Map `ebpf:"drops"`
 	Flows     *ebpf.Map `ebpf:"flows"`
+	Guarded   *ebpf.Map `ebpf:"guarded"`
 	Headless  *ebpf.Map `ebpf:"headless"`
 	Marks     *ebpf.Map `ebpf:"marks"`
 	Peers     *ebpf.Map `ebpf:"peers"`
+	Ports     *ebpf.Map `ebpf:"ports"`
+	Repeats   *ebpf.Map `ebpf:"repeats"`
 	Ring      *ebpf.Map `ebpf:"ring"`
 	Scratches *ebpf.Map `ebpf:"scratches"`
+	Told      *ebpf.Map `ebpf:"told"`
 }
 
 func (m *sensorMaps) Close() error {
 	return _SensorClose(
+		m.Asked,
 		m.Drops,
 		m.Flows,
+		m.Guarded,
 		m.Headless,
 		m.Marks,
 		m.Peers,
+		m.Ports,
+		m.Repeats,
 		m.Ring,
 		m.Scratches,
+		m.Told,
 	)
 }
 
@@ -383,9 +610,10 @@ func (m *sensorMaps) Close() error {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorVariables struct {
-	PidNs     *ebpf.Variable `ebpf:"pid_ns"`
-	UdpEnds   *ebpf.Variable `ebpf:"udp_ends"`
-	WakeBytes *ebpf.Variable `ebpf:"wake_bytes"`
+	PidNs       *ebpf.Variable `ebpf:"pid_ns"`
+	SeesPackets *ebpf.Variable `ebpf:"sees_packets"`
+	UdpEnds     *ebpf.Variable `ebpf:"udp_ends"`
+	WakeBytes   *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
 // sensorPrograms contains all programs after they have been loaded into the kernel.
@@ -393,14 +621,25 @@ type sensorVariables struct {
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorPrograms struct {
 	Accepted       *ebpf.Program `ebpf:"accepted"`
+	Bound          *ebpf.Program `ebpf:"bound"`
 	Connected      *ebpf.Program `ebpf:"connected"`
-	DnsAnswered    *ebpf.Program `ebpf:"dns_answered"`
 	Execed         *ebpf.Program `ebpf:"execed"`
 	Exited         *ebpf.Program `ebpf:"exited"`
+	FdTaken        *ebpf.Program `ebpf:"fd_taken"`
 	Forked         *ebpf.Program `ebpf:"forked"`
+	GetfdDone      *ebpf.Program `ebpf:"getfd_done"`
+	GotEnv         *ebpf.Program `ebpf:"got_env"`
+	Identified     *ebpf.Program `ebpf:"identified"`
+	Listening      *ebpf.Program `ebpf:"listening"`
 	MkdirDone      *ebpf.Program `ebpf:"mkdir_done"`
 	MkdiratDone    *ebpf.Program `ebpf:"mkdirat_done"`
 	Opened         *ebpf.Program `ebpf:"opened"`
+	PacketIn       *ebpf.Program `ebpf:"packet_in"`
+	PacketOut      *ebpf.Program `ebpf:"packet_out"`
+	Ptraced        *ebpf.Program `ebpf:"ptraced"`
+	Received       *ebpf.Program `ebpf:"received"`
+	RecvmmsgDone   *ebpf.Program `ebpf:"recvmmsg_done"`
+	RecvmsgDone    *ebpf.Program `ebpf:"recvmsg_done"`
 	RenameDone     *ebpf.Program `ebpf:"rename_done"`
 	RenameatDone   *ebpf.Program `ebpf:"renameat_done"`
 	Renamed        *ebpf.Program `ebpf:"renamed"`
@@ -408,28 +647,44 @@ type sensorPrograms struct {
 	SendmmsgDone   *ebpf.Program `ebpf:"sendmmsg_done"`
 	SendmsgDone    *ebpf.Program `ebpf:"sendmsg_done"`
 	SendtoDone     *ebpf.Program `ebpf:"sendto_done"`
+	Sent           *ebpf.Program `ebpf:"sent"`
+	ShellFound     *ebpf.Program `ebpf:"shell_found"`
+	Signalled      *ebpf.Program `ebpf:"signalled"`
 	SockCreated    *ebpf.Program `ebpf:"sock_created"`
 	SockReleased   *ebpf.Program `ebpf:"sock_released"`
+	SocketMade     *ebpf.Program `ebpf:"socket_made"`
 	TcpState       *ebpf.Program `ebpf:"tcp_state"`
-	UdpReceived    *ebpf.Program `ebpf:"udp_received"`
-	UdpSent        *ebpf.Program `ebpf:"udp_sent"`
+	Totals         *ebpf.Program `ebpf:"totals"`
 	UnlinkDone     *ebpf.Program `ebpf:"unlink_done"`
 	UnlinkatDone   *ebpf.Program `ebpf:"unlinkat_done"`
 	UringSubmitted *ebpf.Program `ebpf:"uring_submitted"`
+	VmRead         *ebpf.Program `ebpf:"vm_read"`
+	VmWritten      *ebpf.Program `ebpf:"vm_written"`
 	Watched        *ebpf.Program `ebpf:"watched"`
 }
 
 func (p *sensorPrograms) Close() error {
 	return _SensorClose(
 		p.Accepted,
+		p.Bound,
 		p.Connected,
-		p.DnsAnswered,
 		p.Execed,
 		p.Exited,
+		p.FdTaken,
 		p.Forked,
+		p.GetfdDone,
+		p.GotEnv,
+		p.Identified,
+		p.Listening,
 		p.MkdirDone,
 		p.MkdiratDone,
 		p.Opened,
+		p.PacketIn,
+		p.PacketOut,
+		p.Ptraced,
+		p.Received,
+		p.RecvmmsgDone,
+		p.RecvmsgDone,
 		p.RenameDone,
 		p.RenameatDone,
 		p.Renamed,
@@ -437,14 +692,19 @@ func (p *sensorPrograms) Close() error {
 		p.SendmmsgDone,
 		p.SendmsgDone,
 		p.SendtoDone,
+		p.Sent,
+		p.ShellFound,
+		p.Signalled,
 		p.SockCreated,
 		p.SockReleased,
+		p.SocketMade,
 		p.TcpState,
-		p.UdpReceived,
-		p.UdpSent,
+		p.Totals,
 		p.UnlinkDone,
 		p.UnlinkatDone,
 		p.UringSubmitted,
+		p.VmRead,
+		p.VmWritten,
 		p.Watched,
 	)
 }

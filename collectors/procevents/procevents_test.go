@@ -36,6 +36,11 @@ func start(t *testing.T) (*collector, <-chan event.Event) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx, func(ev event.Event) { events <- ev }) }()
+	for running := false; !running; time.Sleep(time.Millisecond) {
+		c.out.Lock()
+		running = c.emit != nil
+		c.out.Unlock()
+	}
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -12,10 +12,12 @@ import (
 const shellMark = "OPENCLAW_SHELL"
 
 type stat struct {
-	comm   string
-	state  byte
-	parent int32
-	start  uint64 // clock ticks since boot
+	comm    string
+	state   byte
+	parent  int32
+	session int32
+	tty     int    // device number of the controlling terminal; 0: none
+	start   uint64 // clock ticks since boot
 }
 
 // parseStat takes /proc/PID/stat apart. The name is whatever the process calls
@@ -38,7 +40,15 @@ func parseStat(s string) (stat, error) {
 	if err != nil {
 		return stat{}, fmt.Errorf("parse start time: %w", err)
 	}
-	return stat{comm: s[open+1 : end], state: f[0][0], parent: int32(parent), start: start}, nil
+	session, err := strconv.ParseInt(f[3], 10, 32)
+	if err != nil {
+		return stat{}, fmt.Errorf("parse session: %w", err)
+	}
+	tty, err := strconv.Atoi(f[4])
+	if err != nil {
+		return stat{}, fmt.Errorf("parse terminal: %w", err)
+	}
+	return stat{comm: s[open+1 : end], state: f[0][0], parent: int32(parent), session: int32(session), tty: tty, start: start}, nil
 }
 
 // parseUID gives the real user ID out of /proc/PID/status. The name line is the

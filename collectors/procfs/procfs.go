@@ -47,6 +47,9 @@ type Process struct {
 	Cwd           string
 	EnvNames      []string // in the order of the environment
 	EnvTruncated  bool
+	ContainerID   string
+	Terminal      bool   // it has a controlling terminal
+	Session       int32  // PID of the session's leader
 	Shell         string // value of OPENCLAW_SHELL, the only value ever kept
 }
 
@@ -118,6 +121,8 @@ func Read(proc fs.FS, pid int32) (Process, error) {
 		p.EnvTruncated = cut
 	}
 	p.UID = UID(proc, pid)
+	p.ContainerID, _ = Container(proc, pid) // none, where it cannot be read
+	p.Terminal, p.Session = s.tty != 0, s.session
 	again, err := readStat(proc, pid)
 	if err != nil {
 		return Process{}, err
@@ -179,5 +184,6 @@ func (p Process) Exec(parent event.ProcID) event.Exec {
 		Path: p.Path, Args: slices.Clone(p.Args), ArgsTruncated: p.ArgsTruncated, Cwd: p.Cwd,
 		EnvNames: p.EnvNames, EnvTruncated: p.EnvTruncated,
 		Parent: parent, UID: p.UID, Comm: p.Comm, Snapshot: true,
+		ContainerID: p.ContainerID, Terminal: p.Terminal, Session: p.Session,
 	}
 }

@@ -123,7 +123,7 @@ func (b *bench) wait() {
 
 // serveAgent answers for the agent, and notes what it was asked.
 func (b *bench) serveAgent() {
-	answer := api.New(b.store, func() any { return b.status }).Handler()
+	answer := api.New(b.store, func(context.Context, bool) any { return b.status }).Handler()
 	b.serve(func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
 		b.asked = append(b.asked, r.URL.Path+"?"+r.URL.RawQuery)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -43,6 +44,9 @@ func putRecord(dst plog.LogRecord, r *event.Record, now time.Time) {
 	putNetwork(a, r.Network)
 	putDNS(a, r.DNS)
 	putEnv(a, r.Env)
+	putAccess(a, r.Access)
+	a.str("clawwatch.call", r.Call)
+	a.yes("clawwatch.stranger", r.Stranger)
 	putLLM(a, r.LLM)
 	putTool(a, r.Tool)
 	putSession(a, r.Session)
@@ -101,11 +105,16 @@ func summary(r *event.Record) string {
 	case r.File != nil:
 		object = r.File.Path
 	case r.Network != nil:
-		object = net.JoinHostPort(host(r.Network), strconv.Itoa(int(r.Network.PeerPort)))
+		object = endpoint(r.Network)
 	case r.DNS != nil:
 		object = r.DNS.Name
 	case r.Env != nil:
 		object = fmt.Sprintf("%s, %d names", r.Env.Method, len(r.Env.Names))
+	case r.Access != nil:
+		object = string(r.Access.Method)
+		if t := r.Access.Target; t != nil {
+			object += " " + strconv.Itoa(int(t.PID))
+		}
 	case r.LLM != nil:
 		object = r.LLM.Provider + "/" + r.LLM.Model
 	case r.Tool != nil:
@@ -127,10 +136,25 @@ func summary(r *event.Record) string {
 	return string(r.Kind) + " " + object
 }
 
-// host is the peer by name where it is known, else by address.
+// endpoint is the peer, or for what has none the socket.
+func endpoint(n *event.Network) string {
+	switch {
+	case n.PeerPort != 0:
+		return net.JoinHostPort(host(n), strconv.Itoa(int(n.PeerPort)))
+	case n.PeerAddress != "":
+		return n.PeerAddress
+	case n.LocalPort != 0:
+		return net.JoinHostPort(n.LocalAddress, strconv.Itoa(int(n.LocalPort)))
+	case n.LocalAddress != "":
+		return n.LocalAddress
+	}
+	return strings.TrimSpace(n.Family + " " + n.SocketType)
+}
+
+// host is the peer by name where that is known for sure, else by address.
 func host(n *event.Network) string {
-	if n.Host != "" {
-		return n.Host
+	if h := n.Vouched(); h != "" {
+		return h
 	}
 	return n.PeerAddress
 }

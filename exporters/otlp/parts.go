@@ -22,6 +22,13 @@ func putProcess(a attributes, p *event.Process) {
 		a.str("process.executable.path", x.Path)
 		a.str("process.executable.name", base(x.Path))
 		a.str("clawwatch.process.executable.sha256", x.SHA256)
+		a.yes("clawwatch.process.executable.memory", x.Memory)
+		a.yes("clawwatch.process.executable.deleted", x.Deleted)
+		a.yes("clawwatch.process.executable.tmpfs", x.Tmpfs)
+	}
+	if s := p.Script; s != nil {
+		a.str("clawwatch.process.script.path", s.Path)
+		a.str("clawwatch.process.script.source", string(s.Source))
 	}
 	a.strs("process.command_args", p.CommandArgs)
 	a.yes("clawwatch.process.args_truncated", p.ArgsTruncated)
@@ -31,6 +38,20 @@ func putProcess(a attributes, p *event.Process) {
 		a.PutInt("process.user.id", int64(p.User.ID))
 		a.str("process.user.name", p.User.Name)
 	}
+	if u := p.EffectiveUser; u != nil {
+		a.PutInt("clawwatch.process.effective_user.id", int64(u.ID))
+		a.str("clawwatch.process.effective_user.name", u.Name)
+	}
+	a.strs("clawwatch.process.capabilities", p.Capabilities)
+	if n := p.Namespaces; n != nil {
+		a.num("clawwatch.process.namespace.mount", int64(n.Mount))
+		a.num("clawwatch.process.namespace.pid", int64(n.PID))
+		a.num("clawwatch.process.namespace.net", int64(n.Net))
+		a.num("clawwatch.process.namespace.user", int64(n.User))
+	}
+	a.num("process.session_leader.pid", int64(p.SessionLeader))
+	a.yes("process.interactive", p.Terminal)
+	a.yes("clawwatch.process.bits_32", p.Bits32)
 	a.str("container.id", p.ContainerID)
 	if p.ExitCode != nil {
 		a.PutInt("process.exit.code", int64(*p.ExitCode))
@@ -64,6 +85,7 @@ func putFile(a attributes, f *event.File) {
 	a.str("clawwatch.file.operation", f.Operation)
 	a.yes("clawwatch.file.directory", f.Directory)
 	a.yes("clawwatch.file.path_truncated", f.Truncated)
+	a.yes("clawwatch.file.passed", f.Passed)
 	if f.Owner != nil {
 		a.str("file.owner.id", strconv.FormatUint(uint64(f.Owner.ID), 10))
 		a.str("file.owner.name", f.Owner.Name)
@@ -82,14 +104,29 @@ func putNetwork(a attributes, n *event.Network) {
 	a.num("network.local.port", int64(n.LocalPort))
 	a.str("network.peer.address", n.PeerAddress)
 	a.num("network.peer.port", int64(n.PeerPort))
-	if n.Direction == "inbound" {
+	switch n.Direction {
+	case "inbound":
 		a.str("source.address", host(n))
 		a.num("source.port", int64(n.PeerPort))
-	} else {
+	case "outbound":
 		a.str("destination.address", host(n))
 		a.num("destination.port", int64(n.PeerPort))
 	}
+	a.str("clawwatch.network.host", n.Host)
 	a.str("clawwatch.network.host_source", n.HostSource)
+	a.str("clawwatch.network.host_also", n.HostAlso)
+	a.yes("clawwatch.network.ech", n.ECH)
+	a.yes("clawwatch.network.host_truncated", n.HostTruncated)
+	if n.HostSource == "tls_sni" {
+		a.str("tls.client.server_name", n.Host)
+	}
+	a.str("http.request.method", n.Method)
+	a.str("url.path", n.URLPath)
+	a.num("http.response.status_code", int64(n.StatusCode))
+	a.yes("clawwatch.network.passed", n.Passed)
+	a.str("clawwatch.network.family", n.Family)
+	a.str("clawwatch.network.socket_type", n.SocketType)
+	a.num("clawwatch.network.protocol", int64(n.Protocol))
 	if n.BytesSent != nil {
 		a.PutInt("clawwatch.network.bytes_sent", int64(*n.BytesSent))
 	}
@@ -117,6 +154,22 @@ func putEnv(a attributes, e *event.Env) {
 	a.strs("clawwatch.env.referenced", e.Referenced)
 	a.str("clawwatch.env.method", string(e.Method))
 	a.num("clawwatch.env.target_pid", int64(e.TargetPID))
+}
+
+func putAccess(a attributes, x *event.Accessed) {
+	if x == nil {
+		return
+	}
+	a.str("clawwatch.access.method", string(x.Method))
+	a.num("clawwatch.access.signal", int64(x.Signal))
+	a.yes("clawwatch.access.write", x.Write)
+	if t := x.Target; t != nil {
+		a.num("clawwatch.access.target.pid", int64(t.PID))
+		a.num("clawwatch.access.target.start_time", int64(t.StartTime))
+		a.str("clawwatch.access.target.role", string(t.Role))
+		a.str("clawwatch.access.target.executable", t.Executable)
+		a.yes("clawwatch.access.target.own", t.Own)
+	}
 }
 
 func putLLM(a attributes, l *event.LLM) {

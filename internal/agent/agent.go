@@ -34,6 +34,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clawwatch/clawwatch/collectors"
+	"github.com/clawwatch/clawwatch/collectors/digest"
 	"github.com/clawwatch/clawwatch/collectors/lineage"
 	"github.com/clawwatch/clawwatch/collectors/openclaw"
 	"github.com/clawwatch/clawwatch/collectors/skills"
@@ -78,6 +79,7 @@ type Agent struct {
 	store     *store.Store
 	redactor  *redact.Redactor
 	exporters []delivery
+	digests   *digest.Hasher
 	host      collectors.Config
 	sensors   sensors
 	lineage   lineage.Tree // who is watched, as the sensors said
@@ -92,7 +94,10 @@ type Agent struct {
 	intent    atomic.Pointer[Intent]
 	judged    chan judgement // to the pump
 	files     string         // fingerprint of what opt.Policy and opt.Rules were read from
-	writeErrs atomic.Uint64  // records and alerts that the store could not take
+	flight    flight
+	trial     atomic.Pointer[Trial]
+	trials    chan chan struct{} // who wants one; what they get is closed after it
+	writeErrs atomic.Uint64      // records and alerts that the store could not take
 }
 
 // Run observes until ctx is done, and then gives out what it holds. An error
@@ -101,7 +106,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	a := &Agent{
 		cfg: cfg, opt: opt, log: opt.Log, started: time.Now(),
 		facts: make(chan event.Event, factQueue), out: make(chan exporters.Item, outputQueue),
-		judged: make(chan judgement),
+		judged: make(chan judgement), trials: make(chan chan struct{}),
 	}
 	a.files = a.fingerprint() // early: what changes during a slow start is a change
 	a.intent.Store(a.intentOf(judgement{opt.Policy, opt.Rules}))
@@ -143,6 +148,7 @@ func (a *Agent) openCollectors() error {
 	a.host = hostOf(a.cfg)
 	a.host.Lineage = kin{a}
 	a.openSensors()
+	a.digests = digest.New(a.host.ProcPath)
 	since := a.started
 	if last, err := a.store.LastTime(context.Background()); err == nil && !last.IsZero() && last.Before(since) {
 		since = last // records that OpenClaw wrote while nobody watched
@@ -189,7 +195,7 @@ func (a *Agent) observe(ctx context.Context) error {
 		run  func(context.Context, func(event.Event)) error
 		emit func(event.Event)
 	}
-	all := []collector{{"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}}
+	all := []collector{{"digest", a.digests.Run, a.emit}, {"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}}
 	if a.strangers != nil {
 		all = append(all, collector{"strangers", a.strangers.Run, a.noting(a.emit)})
 	}
@@ -197,6 +203,7 @@ func (a *Agent) observe(ctx context.Context) error {
 	for _, s := range a.sensors.list() {
 		g.Go(func() error { return a.sense(ctx, &g, s) })
 	}
+	a.guardSelf()
 	for _, c := range all {
 		g.Go(func() error {
 			err := c.run(ctx, c.emit)
@@ -217,6 +224,7 @@ func (a *Agent) observe(ctx context.Context) error {
 	g.Go(func() error { a.narrate(ctx); return nil })
 	g.Go(func() error { a.reportDrops(ctx); return nil })
 	g.Go(func() error { a.notify(ctx); return nil })
+	g.Go(func() error { a.tryOut(ctx); return nil })
 	if a.opt.Ready != nil {
 		a.opt.Ready(a.Status())
 	}
@@ -236,7 +244,7 @@ func (a *Agent) pump() {
 	rand.Read(seed[:]) //nolint:errcheck // never fails, says its documentation
 	entropy := mrand.NewChaCha8(seed)
 	p := pipeline.New(pipeline.Config{
-		Policy: a.opt.Policy, Host: thisHost(), Rules: a.opt.Rules, Redactor: a.redactor, Sink: sink{a.out}, UserName: userNames(),
+		Policy: a.opt.Policy, Host: thisHost(), Rules: a.opt.Rules, Redactor: a.redactor, Sink: sink{a.out}, UserName: userNames(), Self: self(),
 		NewID: func(t time.Time) string {
 			return ulid.MustNew(uint64(max(t.UnixMilli(), 0)), entropy).String()
 		},

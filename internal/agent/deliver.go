@@ -11,8 +11,9 @@ import (
 )
 
 // A batch goes out when it has this many items, or this long after its first.
+// In a storm that is four of the store's blocks, none of them written twice.
 const (
-	batchItems = 500
+	batchItems = 1024
 	batchWait  = 200 * time.Millisecond
 )
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/clawwatch/clawwatch/collectors"
 	"github.com/clawwatch/clawwatch/collectors/procfs"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
@@ -28,10 +29,24 @@ func (f *found) add(id event.ProcID, g event.GatewayFound) {
 	f.gateways[id] = g
 }
 
-func (f *found) remove(id event.ProcID) {
+// remove gives the port that no living gateway has any more; 0: none.
+func (f *found) remove(id event.ProcID) int {
 	f.Lock()
 	defer f.Unlock()
+	port := f.gateways[id].Port
 	delete(f.gateways, id)
+	for _, g := range f.gateways {
+		if g.Port == port {
+			return 0
+		}
+	}
+	return port
+}
+
+func (f *found) all() map[event.ProcID]event.GatewayFound {
+	f.Lock()
+	defer f.Unlock()
+	return maps.Clone(f.gateways)
 }
 
 func (f *found) list() []event.GatewayFound {
@@ -43,6 +58,9 @@ func (f *found) list() []event.GatewayFound {
 // fromKernel passes on what the kernel saw, keeps who is watched, and tells the
 // reader of OpenClaw's records about a process that took its name.
 func (a *Agent) fromKernel(ev event.Event) {
+	if a.flight.take(ev) {
+		return
+	}
 	a.emit(ev)
 	if ev.Stranger {
 		return
@@ -53,9 +71,25 @@ func (a *Agent) fromKernel(ev event.Event) {
 	case event.Candidate:
 		a.lineage.Add(ev.Proc)
 		a.gateways.Nudge(ev.Proc)
+	case event.Exec:
+		a.digests.Offer(ev)
 	case event.Exit:
 		a.lineage.End(ev.Proc, ev.Time)
-		a.found.remove(ev.Proc)
+		if port := a.found.remove(ev.Proc); port != 0 {
+			a.ports(func(w collectors.PortWatcher) error { return w.UnwatchPort(uint16(port)) })
+		}
+		a.unguard(ev.Proc)
+	}
+}
+
+// ports tells the sensor about a gateway's port, if it can watch one.
+func (a *Agent) ports(do func(collectors.PortWatcher) error) {
+	w, ok := a.sensors.marks().(collectors.PortWatcher)
+	if !ok {
+		return
+	}
+	if err := do(w); err != nil {
+		a.log.Warn("watch a gateway's port", "error", err)
 	}
 }
 
@@ -71,11 +105,23 @@ func (a *Agent) fromGateways(ev event.Event) {
 	ev.Body = g
 	a.emit(ev)
 	a.found.add(ev.Proc, g)
+	a.protect(ev.Proc, g)
 	a.skills.Follow(g)
 	if a.strangers != nil {
 		a.strangers.Follow(g)
 	}
 	a.follow(ev.Proc, g)
+}
+
+// protect has it seen what others do to a gateway.
+func (a *Agent) protect(id event.ProcID, g event.GatewayFound) {
+	if g.Role != event.RoleGateway {
+		return
+	}
+	a.guard(id)
+	if g.Port > 0 && g.Port < 1<<16 {
+		a.ports(func(w collectors.PortWatcher) error { return w.WatchPort(uint16(g.Port)) })
+	}
 }
 
 // maxPasses bounds the search for processes that were forked while the search

@@ -116,6 +116,13 @@ func strangersCoverage(err error) event.Coverage {
 
 // sense runs a sensor until ctx is done, and has it replaced if it fails.
 func (a *Agent) sense(ctx context.Context, g *errgroup.Group, s collectors.Opened) error {
+	loops, stop := context.WithCancel(ctx) // they end with it; who takes its place does not
+	defer stop()
+	if w, ok := s.Collector.(collectors.Worker); ok {
+		for _, loop := range w.Loops() {
+			g.Go(func() error { return loop(loops) })
+		}
+	}
 	err := s.Run(ctx, func(ev event.Event) {
 		if a.sensors.asked(s, ev.Body.Kind()) {
 			a.fromKernel(ev)
@@ -259,6 +266,10 @@ func (s *sensors) take(old collectors.Opened, next []collectors.Opened, coverage
 // remark tells the sensor that marks trees now who is watched, and looks for what
 // they have forked since the last one failed.
 func (a *Agent) remark() {
+	a.guardSelf()
+	for id, g := range a.found.all() {
+		a.protect(id, g)
+	}
 	for _, id := range a.lineage.All() {
 		if now, err := procfs.Identify(a.host.Proc, id.PID); err != nil || now != id {
 			a.lineage.End(id, time.Now())

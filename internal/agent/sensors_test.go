@@ -129,7 +129,7 @@ func until(t *testing.T, facts <-chan event.Event, what string, is func(event.Ev
 	}
 }
 
-func self(t *testing.T) event.ProcID {
+func ownID(t *testing.T) event.ProcID {
 	t.Helper()
 	id, err := procfs.Identify(os.DirFS("/proc"), int32(os.Getpid()))
 	if err != nil {
@@ -146,7 +146,7 @@ func TestASensorThatFailsIsReplacedByTheNextAndTheSeamIsSaid(t *testing.T) {
 		},
 	}
 	a, facts := observe(t, once(best.probe("best", event.KindExec, event.KindConnect)), refused, second.probe("second", event.KindExec, event.KindExit), beside.probe("beside", event.KindAccept))
-	id := self(t)
+	id := ownID(t)
 	if err := a.watch(id); err != nil {
 		t.Fatal(err)
 	}

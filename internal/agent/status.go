@@ -43,6 +43,7 @@ type Status struct {
 	CPU       time.Duration        `json:"cpu_ns"`
 	MaxRSS    int64                `json:"max_rss_bytes"`
 	Goroutine int                  `json:"goroutines"`
+	Trial     *Trial               `json:"trial,omitempty"` // the last one
 }
 
 // Status tells how the agent is now. It may be called from any goroutine.
@@ -50,7 +51,7 @@ func (a *Agent) Status() Status {
 	s := Status{
 		Version: a.opt.Version, Started: a.started, Socket: a.cfg.Socket, Coverage: a.sensors.covers(), Gateways: a.found.list(),
 		Records: a.seen.probes(), Skills: a.seen.skillCounts(), Intent: *a.intent.Load(),
-		Unstored: a.writeErrs.Load(), Goroutine: runtime.NumGoroutine(), Delivery: map[string]any{},
+		Trial: a.trial.Load(), Unstored: a.writeErrs.Load(), Goroutine: runtime.NumGoroutine(), Delivery: map[string]any{},
 	}
 	if p := a.stats.Load(); p != nil {
 		s.Pipeline = *p
@@ -69,6 +70,14 @@ func (a *Agent) Status() Status {
 	return s
 }
 
+// statusAfter is Status, with try set after a trial of the sensors.
+func (a *Agent) statusAfter(ctx context.Context, try bool) any {
+	if try {
+		a.wantTrial(ctx)
+	}
+	return a.Status()
+}
+
 // serve opens the socket and answers until ctx is done. The function that it
 // returns waits for the end. A socket that cannot be opened is logged: the
 // agent does its work without.
@@ -85,7 +94,7 @@ func (a *Agent) serve(ctx context.Context) (wait func() error) {
 		return func() error { return nil }
 	}
 	done := make(chan error, 1)
-	go func() { done <- api.New(a.store, func() any { return a.Status() }).Serve(ctx, l) }()
+	go func() { done <- api.New(a.store, a.statusAfter).Serve(ctx, l) }()
 	return func() error { return <-done }
 }
 

@@ -66,7 +66,9 @@ func serve(t *testing.T) (*store.Store, string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- api.New(s, func() any { return map[string]int{"drops": 0} }).Serve(ctx, l) }()
+	go func() {
+		done <- api.New(s, func(context.Context, bool) any { return map[string]int{"drops": 0} }).Serve(ctx, l)
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -116,7 +118,7 @@ func TestTheClientGetsWhatTheStoreHolds(t *testing.T) {
 	if err != nil || len(tree.Processes) != 1 || tree.Processes[0].Files["read"] != 10 {
 		t.Errorf("tree: %+v, %v", tree, err)
 	}
-	if status, err := c.Status(ctx); err != nil || string(status) != `{"drops":0}` {
+	if status, err := c.Status(ctx, false); err != nil || string(status) != `{"drops":0}` {
 		t.Errorf("status: %s, %v", status, err)
 	}
 	for name, n := range map[string]int{
@@ -415,7 +417,7 @@ func askAs(t *testing.T, path string, uid, gid int, groups []uint32) string {
 
 func TestNoAgentIsSaidPlainly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "nobody.sock")
-	_, err := api.Dial(path).Status(context.Background())
+	_, err := api.Dial(path).Status(context.Background(), false)
 	if !errors.Is(err, api.ErrNotRunning) || !strings.Contains(err.Error(), path) {
 		t.Errorf("no socket: %v", err)
 	}
@@ -427,7 +429,7 @@ func TestNoAgentIsSaidPlainly(t *testing.T) {
 	if err := dead.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := api.Dial(path).Status(context.Background()); !errors.Is(err, api.ErrNotRunning) {
+	if _, err := api.Dial(path).Status(context.Background(), false); !errors.Is(err, api.ErrNotRunning) {
 		t.Errorf("dead socket: %v", err)
 	}
 }

@@ -93,9 +93,14 @@ func (c *Client) Why(ctx context.Context, id string) (Why, error) {
 	return only(ask[Why](ctx, c, "/v1/why/"+url.PathEscape(id), nil))
 }
 
-// Status gives what the agent says of itself, as JSON.
-func (c *Client) Status(ctx context.Context) (json.RawMessage, error) {
-	return only(ask[json.RawMessage](ctx, c, "/v1/status", nil))
+// Status gives what the agent says of itself, as JSON; with try set after a
+// trial of its sensors, which takes about a second.
+func (c *Client) Status(ctx context.Context, try bool) (json.RawMessage, error) {
+	v := url.Values{}
+	if try {
+		v.Set("try", "1")
+	}
+	return only(ask[json.RawMessage](ctx, c, "/v1/status", v))
 }
 
 func only[T any](values iter.Seq2[T, error]) (T, error) {

@@ -10,7 +10,7 @@
 //	/v1/alerts     alerts                     /v1/tree       processes and what they did, as one object
 //	/v1/llm        records of model calls     /v1/processes  the same, one a line
 //	/v1/skills     the inventory of skills    /v1/sessions   sessions
-//	/v1/status     what the agent says of itself
+//	/v1/status     what the agent says of itself; with ?try, after it tried its sensors
 //
 // A wrong request is a 400 with the reason in one line of text. An answer that
 // fails midway ends in a line {"error":"…"}.
@@ -52,15 +52,16 @@ const (
 // A Server answers requests from a store.
 type Server struct {
 	store     *store.Store
-	status    func() any
+	status    func(ctx context.Context, try bool) any
 	requests  chan struct{} // full: no more are answered now
 	followers chan struct{}
 	now       func() time.Time
 }
 
 // New makes a server. status gives what /v1/status says, as encoding/json takes
-// it; it is called from several goroutines.
-func New(s *store.Store, status func() any) *Server {
+// it, and with try set after a trial of the sensors; it is called from several
+// goroutines.
+func New(s *store.Store, status func(ctx context.Context, try bool) any) *Server {
 	return &Server{store: s, status: status, requests: make(chan struct{}, maxRequests), followers: make(chan struct{}, maxFollowers), now: time.Now}
 }
 
@@ -106,7 +107,9 @@ func (s *Server) Handler() http.Handler {
 		})
 	}
 	mux.HandleFunc("GET /v1/why/{id}", func(w http.ResponseWriter, r *http.Request) { s.answer(w, s.why(w, r)) })
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, one(w, s.status())) })
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
+		s.answer(w, one(w, s.status(r.Context(), r.URL.Query().Has("try"))))
+	})
 	return s.limited(mux)
 }
 

@@ -124,6 +124,7 @@ func script(exe string, args []string, cwd string) string {
 			if a == "-o" || a == "-O" {
 				i++
 			}
+		case a == "-E" && strings.HasPrefix(path.Base(exe), "py"): // no code in Python
 		case !isShell && slices.Contains(inlineOptions, a):
 			return ""
 		case slices.Contains(optionsWithValue, a):

@@ -26,6 +26,7 @@ type execution struct {
 	doubt      bool    // every candidate may be another execution's
 	byPID      bool    // the record names the process
 	young      bool    // the row was written after the exec
+	looked     uint64  // the gateway's news when it was last overdue
 	scripts    skillSet
 }
 
@@ -55,7 +56,14 @@ func (e *Engine) decide() {
 		}
 		m := match{execution: x}
 		if g := x.origin.gateway; g != nil {
-			m.fits = g.fits(x, age >= deadline)
+			if x.decided && x.looked == g.news {
+				continue // nothing that came since could fit
+			}
+			if m.fits = g.fits(x, age >= deadline); age >= deadline {
+				x.looked = g.news
+			}
+		} else if x.decided {
+			continue
 		}
 		if len(m.fits) > 0 || age >= deadline {
 			ripe = append(ripe, m)
@@ -222,6 +230,7 @@ type gateway struct {
 	catalogue catalogue
 	sessions  map[string]*session
 	byKey     map[string]*session
+	news      uint64             // counts what came about calls
 	commands  []*call            // exec calls, oldest first
 	files     map[string][]*call // in-process calls by path
 	calls     map[string]*call   // by session and ID
@@ -229,7 +238,7 @@ type gateway struct {
 
 func newGateway(id string) *gateway {
 	return &gateway{
-		found: event.GatewayFound{ID: id}, sessions: map[string]*session{}, byKey: map[string]*session{},
+		news: 1, found: event.GatewayFound{ID: id}, sessions: map[string]*session{}, byKey: map[string]*session{},
 		files: map[string][]*call{}, calls: map[string]*call{},
 	}
 }
@@ -272,6 +281,7 @@ func (g *gateway) start(b event.SessionStart) {
 }
 
 func (g *gateway) call(at time.Time, b event.ToolCall) {
+	g.news++
 	key := b.Session + "\x00" + b.ID
 	if g.calls[key] != nil {
 		return
@@ -313,6 +323,7 @@ func (g *gateway) noteReads(c *call) {
 }
 
 func (g *gateway) result(at time.Time, b event.ToolResult) {
+	g.news++
 	c := g.calls[b.Session+"\x00"+b.ID]
 	if c == nil {
 		return

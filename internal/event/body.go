@@ -23,8 +23,90 @@ type Exec struct {
 	Parent        ProcID
 	UID           uint32
 	Comm          string
+	Name          string      // the file that exec was asked for, as it was asked: a script, where the kernel took its interpreter
+	Script        bool        // Name is a script, or another file that the kernel has an interpreter for
+	File          FileID      // of Path; zero: not known
+	Deleted       bool        // no name leads to the executable any more
+	Memory        bool        // the executable is a memfd
+	Bits32        bool        // it is a 32-bit program
+	Terminal      bool        // the process has a controlling terminal
+	Session       int32       // PID of the session's leader; 0: not known
+	Creds         *Creds      // nil: not known but for UID
+	Namespaces    *Namespaces // those that differ from the agent's; nil: none, or not known
+	ContainerID   string
 	Snapshot      bool   // not an exec that was seen: the process ran before the sensor did
 	Claim         string // Snapshot of a process outside of every tree: the gateway whose exec calls carry the variables it has
+}
+
+// A FileID says which file it is, and as of when: the content of a file with the
+// same FileID is the same, unless somebody wrote to it within the same tick of
+// the file system's clock.
+type FileID struct {
+	Dev, Inode, Size  uint64
+	Modified, Changed int64  // ns since 1970
+	Magic             uint32 // of the file system, as statfs(2) gives it
+}
+
+// Creds are the credentials of a process, in the terms of the host.
+type Creds struct {
+	UID, EUID, SUID uint32
+	GID, EGID, SGID uint32
+	Permitted       uint64 // capabilities
+	Effective       uint64
+}
+
+// Namespaces are inode numbers; 0: the agent's own.
+type Namespaces struct {
+	Mount uint32 `json:"mount,omitempty"`
+	PID   uint32 `json:"pid,omitempty"`
+	Net   uint32 `json:"net,omitempty"`
+	User  uint32 `json:"user,omitempty"`
+}
+
+// Credentials says that the process changed its user, group or capabilities
+// without an exec.
+type Credentials struct {
+	Creds
+	Call string // the system call
+}
+
+// Namespace says that the process entered or made namespaces, or changed its
+// root directory: what its paths, PIDs and addresses mean from now on.
+type Namespace struct {
+	Now  Namespaces
+	Call string // unshare, setns, chroot, pivot_root
+}
+
+// Access says that the process got at another one, with success. The same again
+// within a second is not said again.
+type Access struct {
+	Target ProcID // Start 0: it was gone before it could be asked; PID 0: it is in another PID namespace
+	Method AccessMethod
+	Signal int  // method signal: its number
+	Write  bool // method proc_mem: opened for writing
+}
+
+// An AccessMethod says how a process got at another.
+type AccessMethod string
+
+// The methods there are.
+const (
+	AccessSignal      AccessMethod = "signal"            // kill, tgkill, pidfd_send_signal, rt_sigqueueinfo; not signal 0
+	AccessPtrace      AccessMethod = "ptrace"            // attached to it
+	AccessTraced      AccessMethod = "ptrace_traceme"    // the target asked for it
+	AccessVMRead      AccessMethod = "process_vm_readv"  // read its memory
+	AccessVMWrite     AccessMethod = "process_vm_writev" // wrote its memory
+	AccessGetFD       AccessMethod = "pidfd_getfd"       // took a descriptor from it
+	AccessProcMem     AccessMethod = "proc_mem"          // opened /proc/PID/mem
+	AccessProcMaps    AccessMethod = "proc_maps"         // opened /proc/PID/maps or smaps
+	AccessProcEnviron AccessMethod = "proc_environ"      // opened /proc/PID/environ
+)
+
+// Digest tells the content of an executable that is in use. It is no fact about
+// a process, and comes out only with the records of those that run it.
+type Digest struct {
+	File   FileID
+	SHA256 string
 }
 
 // Exit says that the last thread of Event.Proc ended.
@@ -47,6 +129,7 @@ type FileOpen struct {
 	Directory bool
 	TID       int32 // thread that opened
 	Truncated bool  // Path lost leading components
+	Passed    bool  // the process did not open it: another one handed it over
 }
 
 // FileRename says that Old became New. Both absolute; the last component is not
@@ -68,24 +151,79 @@ type Transport string
 
 // The transports there are.
 const (
-	TCP Transport = "tcp"
-	UDP Transport = "udp"
+	TCP   Transport = "tcp"
+	UDP   Transport = "udp"
+	Unix  Transport = "unix"  // a service of this host, by a path or an abstract name
+	VSock Transport = "vsock" // the machine that this one runs in, or one that runs in this
 )
 
-// Connect says that a connection to Peer was asked for. Errno is 0 for success or one
-// still under way, else the positive error number.
+// Connect says that a connection to Peer was asked for, or that the first datagram was
+// sent to it. Errno is 0 for success or one still under way, else the positive error number.
 type Connect struct {
 	Transport   Transport
 	Local, Peer netip.AddrPort
+	Name        string // unix: the path, or @ and the abstract name; vsock: number and port
 	Socket      uint64 // the kernel's socket cookie: same number, same socket; 0 unknown
 	Errno       int
+	Passed      bool // the process did not make the socket: inherited, handed over, or older than the watch
 }
 
-// Accept says that a connection from Peer was accepted.
+// Accept says that a connection from Peer was accepted, or that the first datagram came
+// to a socket that has sent none.
 type Accept struct {
 	Transport   Transport
 	Local, Peer netip.AddrPort
 	Socket      uint64
+	Passed      bool // as in Connect
+}
+
+// Listen says that connections can be made to the process, or datagrams sent.
+type Listen struct {
+	Transport Transport
+	Local     netip.AddrPort
+	Name      string // as in Connect
+	Socket    uint64
+}
+
+// Send says what a connection has moved so far. The totals are those since its beginning,
+// as in Close, and not since the last Send.
+type Send struct {
+	Transport      Transport
+	Local, Peer    netip.AddrPort
+	Socket         uint64
+	Inbound        bool
+	Sent, Received uint64
+}
+
+// Socket says that a socket was made, or refused, with which data can leave or be listened
+// in to, and of which no other event would tell: raw, packet, ping, vsock and the like.
+type Socket struct {
+	Family   string // inet, packet, vsock, … or a number
+	Type     string // stream, dgram, raw, seqpacket, … or a number
+	Protocol int    // of the family
+	Errno    int    // 0: it was made
+}
+
+// TLSName says which name a process gave its peer at the beginning of TLS or QUIC. It is
+// the process's own word.
+type TLSName struct {
+	Transport   Transport
+	Local, Peer netip.AddrPort
+	Socket      uint64
+	Name        string // lower case; empty: none was given, or none that could be a name
+	ECH         bool   // a second name was sent encrypted, or something that looks like one
+	Truncated   bool   // the name can be beyond what was looked at
+}
+
+// HTTPExchange says what a process asked for over HTTP without TLS, and how it was
+// answered. The host is the process's own word.
+type HTTPExchange struct {
+	Local, Peer netip.AddrPort
+	Socket      uint64
+	Method      string
+	Host        string // as in TLSName, without the port
+	Path        string // up to the question mark
+	Status      int    // 0: no answer was seen
 }
 
 // Close says that the socket is gone; the totals are those of its whole life, in bytes
@@ -100,7 +238,7 @@ type Close struct {
 
 // DNSAnswer says that a name server told Event.Proc the addresses of a name.
 type DNSAnswer struct {
-	Server    netip.Addr // port 53
+	Server    netip.Addr // port 53, by UDP or TCP
 	Name      string     // that was asked for, lower case, without the last dot
 	Addresses []netip.Addr
 	Socket    uint64
@@ -142,6 +280,7 @@ const (
 	RoleHelper  Role = "helper"  // a process that the gateway runs for itself
 	RoleTool    Role = "tool"    // started by an exec tool call, or descended from one
 	RoleCLI     Role = "cli"     // an openclaw command that a person or program ran, or descended from one
+	RoleAgent   Role = "agent"   // this agent; only ever a target
 )
 
 // ToolCall says that a model asked for a tool and OpenClaw recorded it.
@@ -217,7 +356,7 @@ const (
 )
 
 // EnvRead says that Event.Proc read, or was handed, environment variables. The pipeline
-// derives it from execs and opens.
+// derives it from execs and opens; the kernel sensor tells of getenv and shell.
 type EnvRead struct {
 	Names  []string
 	Method EnvMethod
@@ -234,6 +373,8 @@ const (
 	EnvProcEnviron EnvMethod = "proc_environ" // /proc/PID/environ
 	EnvDump        EnvMethod = "dump"         // env, printenv
 	EnvDotenv      EnvMethod = "dotenv"       // a .env file
+	EnvGetenv      EnvMethod = "getenv"       // asked its C library for it
+	EnvShell       EnvMethod = "shell"        // looked up by bash
 )
 
 // Lost says that the collector dropped Count events of kind Of since the last report.
@@ -256,6 +397,7 @@ type Coverage struct {
 	Kinds    []Kind `json:"kinds,omitempty"`
 	Fidelity string `json:"fidelity"`         // complete, sampled, none
 	Reason   string `json:"reason,omitempty"` // why not complete; empty when it is
+	Known    bool   `json:"known,omitempty"`  // a limit of the mechanism, which every such host has: nothing is wrong
 }
 
 // Kind is file.create for an open that made the file.
@@ -281,6 +423,11 @@ func (FileDelete) Kind() Kind   { return KindFileDelete }
 func (Connect) Kind() Kind      { return KindConnect }
 func (Accept) Kind() Kind       { return KindAccept }
 func (Close) Kind() Kind        { return KindClose }
+func (Listen) Kind() Kind       { return KindListen }
+func (Send) Kind() Kind         { return KindSend }
+func (Socket) Kind() Kind       { return KindSocket }
+func (TLSName) Kind() Kind      { return KindTLSName }
+func (HTTPExchange) Kind() Kind { return KindHTTP }
 func (GatewayFound) Kind() Kind { return KindGateway }
 func (ToolCall) Kind() Kind     { return KindToolCall }
 func (ToolResult) Kind() Kind   { return KindToolResult }
@@ -288,6 +435,10 @@ func (LLMCall) Kind() Kind      { return KindLLMCall }
 func (SessionStart) Kind() Kind { return KindSessionStart }
 func (DNSAnswer) Kind() Kind    { return KindDNS }
 func (EnvRead) Kind() Kind      { return KindEnvRead }
+func (Access) Kind() Kind       { return KindAccess }
+func (Credentials) Kind() Kind  { return KindCredentials }
+func (Namespace) Kind() Kind    { return KindNamespace }
+func (Digest) Kind() Kind       { return KindDigest }
 func (Lost) Kind() Kind         { return KindLost }
 func (Gap) Kind() Kind          { return KindLost }
 func (Coverage) Kind() Kind     { return KindCoverage }
@@ -302,6 +453,11 @@ func (FileDelete) body()   {}
 func (Connect) body()      {}
 func (Accept) body()       {}
 func (Close) body()        {}
+func (Listen) body()       {}
+func (Send) body()         {}
+func (Socket) body()       {}
+func (TLSName) body()      {}
+func (HTTPExchange) body() {}
 func (GatewayFound) body() {}
 func (ToolCall) body()     {}
 func (ToolResult) body()   {}
@@ -310,6 +466,10 @@ func (SessionStart) body() {}
 func (Skill) body()        {}
 func (DNSAnswer) body()    {}
 func (EnvRead) body()      {}
+func (Access) body()       {}
+func (Credentials) body()  {}
+func (Namespace) body()    {}
+func (Digest) body()       {}
 func (Lost) body()         {}
 func (Gap) body()          {}
 func (Coverage) body()     {}

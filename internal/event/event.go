@@ -77,7 +77,7 @@ type Body interface {
 type Kind string
 
 // The kinds there are. KindCandidate, KindToolResult and KindGateway are
-// signals between collectors, agent and pipeline.
+// signals between collectors, agent and pipeline, and so is KindDigest.
 const (
 	KindFork       Kind = "process.fork"
 	KindExec       Kind = "process.exec"
@@ -90,8 +90,18 @@ const (
 	KindConnect    Kind = "network.connect"
 	KindAccept     Kind = "network.accept"
 	KindClose      Kind = "network.close"
+	KindListen     Kind = "network.listen"
+	KindSend       Kind = "network.send"
+	KindSocket     Kind = "network.socket"
+	KindTLSName    Kind = "tls.name"
+	KindHTTP       Kind = "http.exchange"
 	KindDNS        Kind = "dns.answer"
 	KindEnvRead    Kind = "env.read"
+
+	KindAccess      Kind = "process.access"
+	KindCredentials Kind = "process.credentials"
+	KindNamespace   Kind = "process.namespace"
+	KindDigest      Kind = "process.digest"
 
 	KindGateway      Kind = "gateway.found"
 	KindToolCall     Kind = "tool.call"

@@ -16,6 +16,8 @@ type Record struct {
 	Network     *Network     `json:"network,omitempty"`
 	DNS         *DNS         `json:"dns,omitempty"`
 	Env         *Env         `json:"env,omitempty"`
+	Access      *Accessed    `json:"access,omitempty"`
+	Call        string       `json:"call,omitempty"` // process.credentials, process.namespace: the system call; the process is shown as it was after it
 	Tool        *Tool        `json:"tool,omitempty"`
 	LLM         *LLM         `json:"llm,omitempty"`
 	Session     *Session     `json:"session,omitempty"`
@@ -38,8 +40,15 @@ type Process struct {
 	ArgsTruncated bool        `json:"args_truncated,omitempty"`
 	Cwd           string      `json:"working_directory,omitempty"`
 	EnvNames      []string    `json:"environment_variable_names,omitempty"` // exec only
-	User          *User       `json:"user,omitempty"`
+	Script        *Script     `json:"script,omitempty"`
+	User          *User       `json:"user,omitempty"`           // the real one
+	EffectiveUser *User       `json:"effective_user,omitempty"` // where it is another
+	Capabilities  []string    `json:"capabilities,omitempty"`   // effective ones, where the effective user is not root
 	ContainerID   string      `json:"container_id,omitempty"`
+	Namespaces    *Namespaces `json:"namespaces,omitempty"` // those that are not the agent's
+	SessionLeader int32       `json:"session_leader_pid,omitempty"`
+	Terminal      bool        `json:"terminal,omitempty"` // it has a controlling terminal
+	Bits32        bool        `json:"bits_32,omitempty"`  // a 32-bit program, whose system calls are not seen
 	ExitCode      *int        `json:"exit_code,omitempty"`
 	ExitSignal    int         `json:"exit_signal,omitempty"`
 	Ancestors     []Ancestor  `json:"ancestors,omitempty"` // parent first
@@ -47,9 +56,30 @@ type Process struct {
 
 // Executable is a program file.
 type Executable struct {
-	Path   string `json:"path"`
-	SHA256 string `json:"sha256,omitempty"`
+	Path    string `json:"path"`
+	SHA256  string `json:"sha256,omitempty"`  // of what ran; absent where it could not be known in time
+	Memory  bool   `json:"memory,omitempty"`  // a memfd: it was never on a disk
+	Deleted bool   `json:"deleted,omitempty"` // at exec no name led to it any more
+	Tmpfs   bool   `json:"tmpfs,omitempty"`   // it is in memory, as /dev/shm is
 }
+
+// Script is what an interpreter runs, or a dynamic loader, as its arguments say.
+type Script struct {
+	Path   string       `json:"path,omitempty"`
+	Source ScriptSource `json:"source"`
+}
+
+// A ScriptSource says where an interpreter has its program from.
+type ScriptSource string
+
+// The sources there are.
+const (
+	ScriptFile     ScriptSource = "file"     // Path
+	ScriptStdin    ScriptSource = "stdin"    // standard input, or a person at a terminal
+	ScriptArgument ScriptSource = "argument" // -c, -e and the like
+	ScriptModule   ScriptSource = "module"   // python -m: Path is the module's name
+	ScriptLoader   ScriptSource = "loader"   // ld.so PROGRAM: Path is the program
+)
 
 // User is a user of the host.
 type User struct {
@@ -70,22 +100,42 @@ type File struct {
 	Operation string `json:"operation"` // read, write, create, rename, delete
 	Directory bool   `json:"directory,omitempty"`
 	Truncated bool   `json:"path_truncated,omitempty"`
-	Owner     *User  `json:"owner,omitempty"` // a stranger's: whose OpenClaw the file belongs to
+	Passed    bool   `json:"passed,omitempty"` // another process handed it over
+	Owner     *User  `json:"owner,omitempty"`  // a stranger's: whose OpenClaw the file belongs to
 }
 
-// Network is one connection.
+// Network is one connection, or a socket.
 type Network struct {
-	Transport     Transport `json:"transport"`
-	Direction     string    `json:"direction"` // outbound, inbound
+	Transport     Transport `json:"transport,omitempty"` // tcp, udp, unix, vsock
+	Direction     string    `json:"direction,omitempty"` // outbound, inbound
 	LocalAddress  string    `json:"local_address,omitempty"`
 	LocalPort     uint16    `json:"local_port,omitempty"`
-	PeerAddress   string    `json:"peer_address"`
-	PeerPort      uint16    `json:"peer_port"`
+	PeerAddress   string    `json:"peer_address,omitempty"` // unix: the path, or @ and an abstract name; vsock: number and port
+	PeerPort      uint16    `json:"peer_port,omitempty"`
 	Host          string    `json:"host,omitempty"`
-	HostSource    string    `json:"host_source,omitempty"`
+	HostSource    string    `json:"host_source,omitempty"`    // dns: a name server of the host gave the address; tls_sni, http_host: the process's own word
+	HostAlso      string    `json:"host_also,omitempty"`      // another name of the same connection, where they differ
+	ECH           bool      `json:"ech,omitempty"`            // tls.name: a second name may be there, encrypted
+	HostTruncated bool      `json:"host_truncated,omitempty"` // tls.name: the name can be beyond what was looked at
+	Method        string    `json:"http_method,omitempty"`
+	URLPath       string    `json:"url_path,omitempty"` // without the query; redacted
+	StatusCode    int       `json:"status_code,omitempty"`
 	BytesSent     *uint64   `json:"bytes_sent,omitempty"`
 	BytesReceived *uint64   `json:"bytes_received,omitempty"`
+	Passed        bool      `json:"passed,omitempty"`      // the process did not make the socket
+	Family        string    `json:"family,omitempty"`      // network.socket: inet, packet, …
+	SocketType    string    `json:"socket_type,omitempty"` // network.socket: raw, dgram, …
+	Protocol      int       `json:"protocol,omitempty"`    // network.socket: of the family
 	Errno         int       `json:"errno,omitempty"`
+}
+
+// Vouched gives the host where more than the process's own word says so: anyone
+// can say any name to anyone.
+func (n *Network) Vouched() string {
+	if n.HostSource == "tls_sni" || n.HostSource == "http_host" {
+		return ""
+	}
+	return n.Host
 }
 
 // DNS is the answer of a name server.
@@ -102,6 +152,23 @@ type Env struct {
 	Referenced []string  `json:"referenced,omitempty"` // of Names: those the skill's own files mention
 	Method     EnvMethod `json:"method"`
 	TargetPID  int32     `json:"target_pid,omitempty"`
+}
+
+// Accessed is what one process did to another.
+type Accessed struct {
+	Method AccessMethod `json:"method"`
+	Signal int          `json:"signal,omitempty"`
+	Write  bool         `json:"write,omitempty"` // proc_mem: opened for writing
+	Target *Target      `json:"target,omitempty"`
+}
+
+// Target is the process that something was done to.
+type Target struct {
+	PID        int32  `json:"pid"`
+	StartTime  uint64 `json:"start_time,omitempty"`
+	Role       Role   `json:"role,omitempty"`
+	Executable string `json:"executable,omitempty"`
+	Own        bool   `json:"own,omitempty"` // of the same tool call, or a descendant of the one that acts
 }
 
 // Gateway is an OpenClaw process that was found.

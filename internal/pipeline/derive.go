@@ -143,13 +143,25 @@ const (
 	maxRuns = 16384
 )
 
-// add counts a closed connection into its run and returns the totals before
-// and after.
-func (r runs) add(it *item, a *event.Attribution, now time.Time) rules.Run {
-	b, ok := it.ev.Body.(event.Close)
-	if !ok || a == nil || it.scope.Role() != event.RoleTool {
+// add counts what a connection moved since the last time into its run and
+// returns the totals before and after.
+func (r runs) add(it *item, a *event.Attribution, moved moved, now time.Time) rules.Run {
+	var socket, sent, received uint64
+	switch b := it.ev.Body.(type) {
+	case event.Close:
+		socket, sent, received = b.Socket, b.Sent, b.Received
+	case event.Send:
+		if b.Socket == 0 {
+			return rules.Run{} // its end will tell
+		}
+		socket, sent, received = b.Socket, b.Sent, b.Received
+	default:
 		return rules.Run{}
 	}
+	if a == nil || it.scope.Role() != event.RoleTool {
+		return rules.Run{}
+	}
+	sent, received = moved.since(socket, sent, received, now)
 	key := runKey{gateway: a.Gateway, session: a.Session, run: a.Run}
 	if a.Skill != nil {
 		key.skill = a.Skill.Dir
@@ -160,7 +172,7 @@ func (r runs) add(it *item, a *event.Attribution, now time.Time) rules.Run {
 	t := r[key]
 	run := rules.Run{
 		PreviousBytesSent: t.sent, PreviousBytesReceived: t.received,
-		BytesSent: t.sent + b.Sent, BytesReceived: t.received + b.Received,
+		BytesSent: t.sent + sent, BytesReceived: t.received + received,
 	}
 	if len(r) < maxRuns || t != (total{}) {
 		r[key] = total{sent: run.BytesSent, received: run.BytesReceived, at: now}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -108,11 +109,19 @@ func keyOf(it *item, rec *event.Record, rule string) findingKey {
 		if rec.File != nil {
 			key.subject += " " + rec.File.Path
 		}
+	case rec.Access != nil:
+		key.subject = string(rec.Access.Method) + " " + strconv.Itoa(rec.Access.Signal)
+		if t := rec.Access.Target; t != nil {
+			key.subject += " " + strconv.Itoa(int(t.PID))
+		}
 	case rec.File != nil:
 		key.subject = rec.File.Operation + " " + rec.File.Path
 	case rec.Network != nil:
 		if addr, err := netip.ParseAddr(rec.Network.PeerAddress); err == nil {
 			key.subject = netip.AddrPortFrom(addr, rec.Network.PeerPort).String()
+		} else {
+			n := rec.Network
+			key.subject = strings.Join([]string{string(n.Transport), n.PeerAddress, n.LocalAddress, n.Family, n.SocketType}, " ")
 		}
 	case rec.LLM != nil:
 		key.subject = rec.LLM.Provider

@@ -67,15 +67,7 @@ func (it *item) asker() event.ProcID {
 // of gives the names that an address has for whom a fact is about, as far as
 // they are known at the time, latest first.
 func (n names) of(it *item) []string {
-	var peer netip.AddrPort
-	switch b := it.ev.Body.(type) {
-	case event.Connect:
-		peer = b.Peer
-	case event.Close:
-		peer = b.Peer
-	default:
-		return nil
-	}
+	peer, _ := connection(it.ev.Body)
 	a := n[it.asker()]
 	if a == nil {
 		return nil
@@ -85,24 +77,129 @@ func (n names) of(it *item) []string {
 	return known
 }
 
-// host gives a connection the name that its address was asked for by. Where
-// there are several, one that the policy does not approve speaks for the
-// address: it can be the one that was meant.
-func host(n *event.Network, known []string, a *event.Attribution, view *policy.View) {
+// A claim is a name that a process itself gave its peer. Anyone can say any
+// name to anyone, so it never makes a connection approved; it can only speak
+// against one.
+type claim struct{ name, source string }
+
+// Sources of names.
+const (
+	byDNS  = "dns"
+	bySNI  = "tls_sni"
+	byHost = "http_host"
+)
+
+// claims are the names that were said on each socket, latest first.
+type claims map[uint64]*sayings
+
+type sayings struct {
+	names  []claim
+	last   time.Time
+	closed bool
+}
+
+const (
+	maxSayings = 16384
+	keepClosed = time.Minute // facts of it can still be held back
+)
+
+// claimed is the name that is said in a fact itself.
+func claimed(body event.Body) (c claim, socket uint64) {
+	switch b := body.(type) {
+	case event.TLSName:
+		return claim{b.Name, bySNI}, b.Socket
+	case event.HTTPExchange:
+		return claim{b.Host, byHost}, b.Socket
+	}
+	return claim{}, 0
+}
+
+// note takes in what was said, and that a socket is gone.
+func (c claims) note(body event.Body, now time.Time) {
+	if b, ok := body.(event.Close); ok && c[b.Socket] != nil {
+		c[b.Socket].closed, c[b.Socket].last = true, now
+		return
+	}
+	said, socket := claimed(body)
+	if said.name == "" || socket == 0 {
+		return
+	}
+	s := c[socket]
+	if s == nil {
+		if len(c) >= maxSayings {
+			return // the fact itself still has its own name
+		}
+		s = &sayings{}
+		c[socket] = s
+	}
+	rest := slices.DeleteFunc(s.names, func(x claim) bool { return x == said })
+	s.names = append([]claim{said}, rest[:min(len(rest), maxAliases-1)]...)
+	s.last = now
+}
+
+// of gives what was said on a socket so far, what the fact itself says first.
+func (c claims) of(socket uint64, body event.Body) []claim {
+	own, _ := claimed(body)
+	var all []claim
+	if own.name != "" {
+		all = append(all, own)
+	}
+	if s := c[socket]; s != nil && socket != 0 {
+		for _, x := range s.names {
+			if x != own {
+				all = append(all, x)
+			}
+		}
+	}
+	return all
+}
+
+func (c claims) expire(now time.Time) {
+	for socket, s := range c {
+		if s.closed && now.Sub(s.last) > keepClosed || now.Sub(s.last) > 24*keepNames {
+			delete(c, socket)
+		}
+	}
+}
+
+// host gives a connection the name that speaks for it: one that the policy does
+// not approve, where there is one, as it can be the one that was meant. asked
+// are the names that a name server of the host gave the address for, said those
+// that the process gave its peer. A second name, where they differ, is kept
+// beside it.
+func host(n *event.Network, asked []string, said []claim, a *event.Attribution, view *policy.View) {
 	addr, err := netip.ParseAddr(n.PeerAddress)
-	if len(known) == 0 || err != nil || n.Direction != "outbound" {
+	if len(asked)+len(said) == 0 || err != nil || n.Direction != "outbound" {
 		return
 	}
 	skill := ""
 	if a != nil && a.Skill != nil {
 		skill = a.Skill.Name
 	}
-	n.Host, n.HostSource = known[0], "dns"
-	for _, name := range known {
-		if !view.Endpoint(netip.AddrPortFrom(addr, n.PeerPort), name, skill) {
-			n.Host = name
-			return
+	names := make([]claim, 0, len(said)+len(asked))
+	for _, c := range said {
+		if slices.Contains(asked, c.name) {
+			c.source = byDNS // and the address is the right one for it
 		}
+		names = append(names, c)
+	}
+	for _, name := range asked {
+		names = append(names, claim{name, byDNS})
+	}
+	chosen := names[max(0, slices.IndexFunc(names, func(c claim) bool { return c.source == byDNS }))]
+	for _, c := range names {
+		if !view.Endpoint(netip.AddrPortFrom(addr, n.PeerPort), c.name, skill) {
+			chosen = c
+			break
+		}
+	}
+	n.Host, n.HostSource = chosen.name, chosen.source
+	others := names[:len(said)] // several names that were asked for are no contradiction
+	if chosen.source != byDNS {
+		others = names
+	}
+	if i := slices.IndexFunc(others, func(c claim) bool { return c.name != chosen.name }); i >= 0 {
+		n.HostAlso = others[i].name
 	}
 }
 

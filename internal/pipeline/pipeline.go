@@ -43,7 +43,8 @@ type Config struct {
 	NewID    func(time.Time) string // unique, sorting by time
 	UserName func(uid uint32) string
 	Sink     Sink
-	MaxHeld  int // facts held back at most; 0: 100,000
+	MaxHeld  int          // facts held back at most; 0: 100,000
+	Self     event.ProcID // the agent's own process
 }
 
 // A Pipeline is the stages in order.
@@ -62,6 +63,10 @@ type Pipeline struct {
 	findings findings
 	groups   map[findingKey]*findingGroup // by key without a subject
 	names    names
+	claims   claims
+	doors    doors
+	moved    moved
+	digests  digests
 	writers  writers
 	unsigned []unsigned // skills that changed, while it is not known who did it
 	runs     runs
@@ -92,6 +97,7 @@ type item struct {
 	ev      event.Event
 	scope   *attribution.Scope
 	process *event.Process // as it was at the time
+	image   *event.Exec    // what it ran then; nil: not known
 	arrived time.Time
 	names   []string   // of the peer, as known at the time
 	found   []*finding // raised for it, kept for an amendment
@@ -105,7 +111,8 @@ func New(cfg Config) *Pipeline {
 	p := &Pipeline{
 		Config: cfg, engine: attribution.New(cfg.Redactor.String), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
-		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{}, groups: map[findingKey]*findingGroup{}, names: names{},
+		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{}, groups: map[findingKey]*findingGroup{}, names: names{}, digests: digests{},
+		claims: claims{}, doors: doors{}, moved: moved{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
 	return p
@@ -138,13 +145,16 @@ func (p *Pipeline) Push(ev event.Event) {
 		p.stranger(ev)
 		return
 	}
-	p.track(ev)
+	if !p.track(ev) {
+		return
+	}
 	scope := p.engine.Observe(ev)
 	switch b := ev.Body.(type) {
 	case event.Candidate:
 		return
 	case event.GatewayFound:
 		delete(p.views, b.ID)
+		p.doors.learn(b)
 	case event.Skill:
 		if b.Change == event.Installed || b.Change == event.Updated {
 			p.installed(ev, b)
@@ -158,15 +168,24 @@ func (p *Pipeline) Push(ev event.Event) {
 		if b.Backfill {
 			return
 		}
+	case event.EnvRead:
+		read := p.asked(scope, b)
+		if read == nil {
+			return
+		}
+		ev.Body = *read
 	}
 	p.writers.note(ev, scope, p.rootsOf(ev, scope), p.now)
+	p.claims.note(ev.Body, p.now)
 	it := p.newItem(ev, scope)
 	if b, ok := ev.Body.(event.DNSAnswer); ok && p.trusted(it, b) {
 		p.names.learn(it.asker(), b, p.now)
 	}
 	p.hold(it)
-	if read := p.environment(it); read != nil {
-		p.hold(p.newItem(*read, scope))
+	for _, more := range []*event.Event{p.environment(it), p.reached(it)} {
+		if more != nil {
+			p.hold(p.newItem(*more, scope))
+		}
 	}
 	if ev.Body.Kind() == event.KindExit {
 		p.table.Exit(ev.Proc, p.now)
@@ -181,19 +200,30 @@ func (p *Pipeline) known(id event.ProcID) bool {
 }
 
 // track keeps the process table; an exit is noted after its fact has been
-// taken in.
-func (p *Pipeline) track(ev event.Event) {
+// taken in. It reports whether there is more to the fact than that.
+func (p *Pipeline) track(ev event.Event) bool {
 	switch b := ev.Body.(type) {
+	case event.Digest:
+		p.digests.learn(b)
+		return false
+	case event.Credentials:
+		return p.table.Become(ev.Proc, b.Creds) // each thread of a process may do it
+	case event.Namespace:
+		p.table.Enter(ev.Proc, b.Now)
 	case event.Fork:
 		p.table.Fork(ev.Proc, b)
 	case event.Exec:
 		p.table.Exec(ev.Proc, b)
 	}
+	return true
 }
 
 func (p *Pipeline) newItem(ev event.Event, scope *attribution.Scope) *item {
 	it := &item{id: p.NewID(ev.Time), ev: ev, scope: scope, process: p.process(ev, scope), arrived: p.now}
 	it.names = p.names.of(it)
+	if proc := p.table.Get(ev.Proc); proc != nil {
+		it.image = proc.Image
+	}
 	return it
 }
 
@@ -219,6 +249,8 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.runs.expire(p.now)
 		p.writers.expire(p.now)
 		p.names.expire(p.now)
+		p.claims.expire(p.now)
+		p.moved.expire(p.now)
 	}
 }
 
@@ -283,7 +315,7 @@ func (p *Pipeline) finish(it *item) {
 	}
 	p.stats.Records++
 	p.Sink.Record(rec)
-	in := rules.Input{Record: &rec, View: view, Run: p.runs.add(it, a, p.now)}
+	in := rules.Input{Record: &rec, View: view, Run: p.runs.add(it, a, p.moved, p.now)}
 	for _, f := range p.Rules.Eval(in) {
 		it.found = append(it.found, p.alert(it, &rec, f))
 	}

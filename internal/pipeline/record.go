@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"net/netip"
 	"strings"
 
 	"github.com/clawwatch/clawwatch/internal/attribution"
@@ -20,7 +19,7 @@ func (p *Pipeline) process(ev event.Event, scope *attribution.Scope) *event.Proc
 	}
 	shown := &event.Process{PID: ev.Proc.PID, StartTime: ev.Proc.Start, Role: scope.Role()}
 	if proc := p.table.Get(ev.Proc); proc != nil {
-		if proc.Shown == nil {
+		if proc.Shown == nil || p.hashedSince(proc) {
 			proc.Shown = p.show(proc, scope.Role())
 		}
 		shown = proc.Shown
@@ -49,6 +48,7 @@ func (p *Pipeline) show(proc *proctab.Proc, role event.Role) *event.Process {
 	if proc.Path != "" {
 		out.Executable = &event.Executable{Path: proc.Path}
 	}
+	p.identify(out, proc)
 	for _, up := range p.table.Ancestors(proc.ID, maxAncestors) {
 		out.Ancestors = append(out.Ancestors, event.Ancestor{PID: up.ID.PID, Executable: up.Path})
 	}
@@ -68,33 +68,31 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		shown.Role = role    // the gateway may have been found meanwhile
 		it.process = &shown
 	}
+	p.hashed(it)
 	rec := event.Record{
 		ID: it.id, Time: ev.Time, Kind: ev.Body.Kind(), Source: ev.Source, Stranger: ev.Stranger,
 		Process: it.process, Attribution: a,
 	}
 	switch b := ev.Body.(type) {
 	case event.FileOpen:
-		rec.File = &event.File{Path: b.Path, Operation: operation(b), Directory: b.Directory, Truncated: b.Truncated}
+		rec.File = &event.File{Path: b.Path, Operation: operation(b), Directory: b.Directory, Truncated: b.Truncated, Passed: b.Passed}
 	case event.FileRename:
 		rec.File = &event.File{Path: b.New, OldPath: b.Old, Operation: "rename", Truncated: b.Truncated}
 	case event.FileDelete:
 		rec.File = &event.File{Path: b.Path, Operation: "delete", Directory: b.Directory, Truncated: b.Truncated}
-	case event.Connect:
-		rec.Network = network(b.Transport, "outbound", b.Local, b.Peer)
-		rec.Network.Errno = b.Errno
-	case event.Accept:
-		rec.Network = network(b.Transport, "inbound", b.Local, b.Peer)
-	case event.Close:
-		rec.Network = network(b.Transport, "outbound", b.Local, b.Peer)
-		if b.Inbound {
-			rec.Network.Direction = "inbound"
-		}
-		rec.Network.BytesSent, rec.Network.BytesReceived = &b.Sent, &b.Received
+	case event.Connect, event.Accept, event.Close, event.Listen, event.Send, event.Socket, event.TLSName, event.HTTPExchange:
+		rec.Network = p.network(b)
 	case event.DNSAnswer:
 		rec.DNS = &event.DNS{Name: b.Name, Server: b.Server.String(), Trusted: p.trusted(it, b)}
 		for _, addr := range b.Addresses {
 			rec.DNS.Addresses = append(rec.DNS.Addresses, addr.String())
 		}
+	case event.Access:
+		rec.Access = p.accessed(it, b)
+	case event.Credentials:
+		rec.Call = b.Call
+	case event.Namespace:
+		rec.Call = b.Call
 	case event.EnvRead:
 		rec.Env = &event.Env{Names: b.Names, Method: b.Method, TargetPID: b.Target.PID, Referenced: intersect(b.Names, p.engine.SecretsOf(a))}
 		if b.Path != "" {
@@ -109,7 +107,8 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		rec.File.Owner = p.user(p.engine.Gateway(ev.Gateway).UID)
 	}
 	if rec.Network != nil {
-		host(rec.Network, it.names, a, view)
+		_, socket := connection(ev.Body)
+		host(rec.Network, it.names, p.claims.of(socket, ev.Body), a, view)
 	}
 	return rec
 }
@@ -165,14 +164,6 @@ func operation(b event.FileOpen) string {
 		return "write"
 	}
 	return "read"
-}
-
-func network(t event.Transport, direction string, local, peer netip.AddrPort) *event.Network {
-	n := &event.Network{Transport: t, Direction: direction, PeerAddress: peer.Addr().Unmap().String(), PeerPort: peer.Port()}
-	if local.IsValid() && !local.Addr().IsUnspecified() {
-		n.LocalAddress, n.LocalPort = local.Addr().Unmap().String(), local.Port()
-	}
-	return n
 }
 
 func intersect(a, b []string) []string {

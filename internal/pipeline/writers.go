@@ -138,34 +138,3 @@ func (p *Pipeline) sign(all bool) {
 		return true
 	})
 }
-
-// stranger takes in what a process outside of every tree did. Such a process is
-// known for the grace of the dead only: its end is not told.
-func (p *Pipeline) stranger(ev event.Event) {
-	if x, ok := ev.Body.(event.Exec); ok {
-		p.table.Exec(ev.Proc, x)
-		p.table.Exit(ev.Proc, p.now)
-	}
-	p.writers.note(ev, nil, p.rootsOf(ev, nil), p.now)
-	p.hold(p.newItem(ev, nil))
-}
-
-// attribute answers for a fact. A stranger acts for nobody, and somebody unknown for
-// whoever it may be; whose things were touched is known.
-func (p *Pipeline) attribute(it *item) *event.Attribution {
-	if !it.ev.Stranger && (it.ev.Gateway == "" || !it.ev.Proc.IsZero()) {
-		return p.engine.Attribute(it.scope, it.ev)
-	}
-	gateway := it.ev.Gateway
-	if b, ok := it.ev.Body.(event.Skill); ok {
-		gateway = b.Gateway
-	}
-	if gateway == "" {
-		return nil
-	}
-	why := event.Evidence{Kind: "stranger", Detail: "done by a process outside of every OpenClaw tree; the gateway is the one whose files they are"}
-	if !it.ev.Stranger {
-		why = event.Evidence{Kind: "unknown_process", Detail: "who did it was not seen; the gateway is the one whose files they are"}
-	}
-	return &event.Attribution{Gateway: gateway, Confidence: event.None, Evidence: []event.Evidence{why}}
-}

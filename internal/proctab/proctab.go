@@ -26,7 +26,10 @@ type Proc struct {
 	ArgsTruncated bool
 	Cwd           string
 	UID           uint32
-	Exited        time.Time // zero: alive
+	Image         *event.Exec       // the last exec, as it was told; nil: none was seen
+	Creds         *event.Creds      // nil: not known but for UID
+	Namespaces    *event.Namespaces // nil: not known, or the agent's
+	Exited        time.Time         // zero: alive
 
 	// Shown is how records show this image of the process. The pipeline makes it
 	// once, and an exec resets it. What it points to does not change.
@@ -82,6 +85,7 @@ func (t *Table) Fork(id event.ProcID, b event.Fork) *Proc {
 	p.UID, p.Comm = b.UID, b.Comm
 	if parent := t.procs[b.Parent]; parent != nil && p.Path == "" {
 		p.Path, p.Args, p.ArgsTruncated, p.Cwd = parent.Path, parent.Args, parent.ArgsTruncated, parent.Cwd
+		p.Image, p.Creds, p.Namespaces = parent.Image, parent.Creds, parent.Namespaces
 	}
 	return p
 }
@@ -90,8 +94,27 @@ func (t *Table) Fork(id event.ProcID, b event.Fork) *Proc {
 func (t *Table) Exec(id event.ProcID, b event.Exec) *Proc {
 	p := t.enter(id, b.Parent)
 	p.Path, p.Args, p.ArgsTruncated, p.Cwd, p.UID, p.Comm = b.Path, b.Args, b.ArgsTruncated, b.Cwd, b.UID, b.Comm
+	b.EnvNames = nil // long, and of no use later
+	p.Image, p.Creds, p.Namespaces = &b, b.Creds, b.Namespaces
 	p.Shown = nil
 	return p
+}
+
+// Become notes other credentials, and reports whether they are others.
+func (t *Table) Become(id event.ProcID, c event.Creds) bool {
+	p := t.procs[id]
+	if p == nil || p.Creds != nil && *p.Creds == c {
+		return p == nil
+	}
+	p.Creds, p.UID, p.Shown = &c, c.UID, nil
+	return true
+}
+
+// Enter notes other namespaces.
+func (t *Table) Enter(id event.ProcID, n event.Namespaces) {
+	if p := t.procs[id]; p != nil {
+		p.Namespaces, p.Shown = &n, nil
+	}
 }
 
 // enter finds or makes the process. The parent of a known process stays what it

@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/clawwatch/clawwatch/internal/event"
@@ -23,7 +22,7 @@ const maxKept = 64 // records kept with one alert
 // others are stored, and the error names it. On any other error nothing of the
 // batch is stored; it wraps ErrFull when the disk is full.
 func (s *Store) Append(records []event.Record, alerts []event.Alert) error {
-	lines, skipped := encodeAll(records)
+	lines, skipped := s.encoder.all(records)
 	if err := s.append(lines, alerts); err != nil {
 		s.damaged = s.damaged || isDamage(err)
 		if isFull(err) {
@@ -34,33 +33,6 @@ func (s *Store) Append(records []event.Record, alerts []event.Alert) error {
 	return skipped
 }
 
-// A line is a record and its JSON.
-type line struct {
-	record *event.Record
-	json   []byte
-}
-
-// encodeAll encodes what can be stored; of records with the same ID the last.
-func encodeAll(records []event.Record) ([]line, error) {
-	var skipped []error
-	lines, at := make([]line, 0, len(records)), make(map[string]int, len(records))
-	for i := range records {
-		b, err := encode(&records[i])
-		if err != nil {
-			skipped = append(skipped, err)
-			continue
-		}
-		l := line{&records[i], b}
-		if j, again := at[records[i].ID]; again {
-			lines[j] = l
-			continue
-		}
-		at[records[i].ID] = len(lines)
-		lines = append(lines, l)
-	}
-	return lines, errors.Join(skipped...)
-}
-
 // append does the work of Append. The store's own memory of the tail changes
 // only once the transaction is through.
 func (s *Store) append(lines []line, alerts []event.Alert) error {
@@ -69,7 +41,7 @@ func (s *Store) append(lines []line, alerts []event.Alert) error {
 		return err
 	}
 	defer tx.Rollback() // after Commit: does nothing
-	w := &writer{s: s, tx: tx, next: s.next, tail: s.tail}
+	w := &writer{s: s, tx: tx, next: s.next, tail: s.tail, spare: s.spare}
 	if lines, err = w.inventory(lines); err != nil {
 		return err
 	}
@@ -90,6 +62,9 @@ func (s *Store) append(lines []line, alerts []event.Alert) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
+	if s.spare = w.spare; s.spare == nil && s.tail != nil && w.tail != nil && s.tail.seq != w.tail.seq && cap(s.tail.raw) <= 2*maxBlockBytes {
+		s.spare = s.tail.raw[:0] // which nobody reads any more
+	}
 	s.next, s.tail, s.written = w.next, w.tail, s.written+w.written
 	if len(lines) > 0 || len(alerts) > 0 {
 		s.publish(head)
@@ -107,6 +82,7 @@ type writer struct {
 	tx      *sql.Tx
 	next    int64
 	tail    *block
+	spare   []byte // memory for the lines of a new block; nil: none
 	written int64
 }
 
@@ -122,7 +98,7 @@ func (w *writer) blocks(lines []line) error {
 			if err := w.put(b, dirty); err != nil {
 				return err
 			}
-			b = &block{blockRef: blockRef{seq: w.next}, terms: map[string]bool{}}
+			b = w.block(b)
 		}
 		b.add(l.record, l.json)
 		w.next++
@@ -133,6 +109,21 @@ func (w *writer) blocks(lines []line) error {
 	}
 	w.tail = b
 	return nil
+}
+
+// block begins a new block, in the memory of one that is written. That of the
+// store's tail stays as it is: the transaction may yet fail.
+func (w *writer) block(done *block) *block {
+	memory := w.spare
+	switch tail := w.s.tail; {
+	case done != nil && (tail == nil || tail.seq != done.seq) && cap(done.raw) <= 2*maxBlockBytes:
+		memory = done.raw[:0]
+	case memory != nil:
+		w.spare = nil
+	default:
+		memory = make([]byte, 0, maxBlockBytes+maxBlockBytes/4)
+	}
+	return &block{blockRef: blockRef{seq: w.next}, raw: memory, terms: map[string]bool{}}
 }
 
 // put writes a block whole, in place of its former self where there is one.
@@ -149,10 +140,14 @@ func (w *writer) put(b *block, dirty bool) error {
 		return fmt.Errorf("insert block body: %w", err)
 	}
 	insert := w.tx.Stmt(w.s.insert.term)
-	for t := range b.terms {
+	for t, written := range b.terms {
+		if written {
+			continue
+		}
 		if _, err := insert.Exec(t, b.seq); err != nil {
 			return fmt.Errorf("insert term: %w", err)
 		}
+		b.terms[t] = true
 	}
 	return nil
 }

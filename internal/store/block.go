@@ -2,8 +2,8 @@ package store
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
+	"maps"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -31,8 +31,10 @@ type blockRef struct {
 // A block is one that is being filled or changed.
 type block struct {
 	blockRef
-	raw   []byte // count lines; that of an amended record is empty
-	terms map[string]bool
+	raw   []byte          // count lines; that of an amended record is empty
+	terms map[string]bool // true: written
+
+	latest terms // of the record that was added last
 }
 
 func (b *block) full() bool { return b.count >= maxBlockRecords || len(b.raw) >= maxBlockBytes }
@@ -40,10 +42,7 @@ func (b *block) full() bool { return b.count >= maxBlockRecords || len(b.raw) >=
 // clone copies what add changes. raw is shared: add writes only behind its end.
 func (b *block) clone() *block {
 	c := *b
-	c.terms = make(map[string]bool, len(b.terms))
-	for t := range b.terms {
-		c.terms[t] = true
-	}
+	c.terms = maps.Clone(b.terms)
 	return &c
 }
 
@@ -57,7 +56,7 @@ func (b *block) add(r *event.Record, line []byte) {
 	b.firstID, b.lastID = min(b.firstID, r.ID), max(b.lastID, r.ID)
 	b.raw = append(append(b.raw, line...), '\n')
 	b.count++
-	addTerms(b.terms, r)
+	b.latest.add(b.terms, r)
 }
 
 // without returns the lines with that of every record in ids emptied, and how
@@ -88,8 +87,9 @@ func lineID(line []byte) string {
 // codec compresses blocks. The encoder belongs to the writer; the decoder's
 // DecodeAll may be called from several goroutines.
 type codec struct {
-	enc *zstd.Encoder
-	dec *zstd.Decoder
+	enc    *zstd.Encoder
+	dec    *zstd.Decoder
+	packed []byte
 }
 
 func newCodec() (*codec, error) {
@@ -111,7 +111,14 @@ func (c *codec) close() {
 	c.dec.Close()
 }
 
-func (c *codec) pack(raw []byte) []byte { return c.enc.EncodeAll(raw, nil) }
+// pack compresses. What it returns is good until the next call.
+func (c *codec) pack(raw []byte) []byte {
+	if cap(c.packed) > 2*maxBlockBytes {
+		c.packed = nil
+	}
+	c.packed = c.enc.EncodeAll(raw, c.packed[:0])
+	return c.packed
+}
 
 func (c *codec) unpack(body []byte) ([]byte, error) {
 	raw, err := c.dec.DecodeAll(body, nil)
@@ -119,19 +126,4 @@ func (c *codec) unpack(body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("decompress block: %w", err)
 	}
 	return raw, nil
-}
-
-// encode gives the JSON of a record as blocks hold it.
-func encode(r *event.Record) ([]byte, error) {
-	if r.ID == "" {
-		return nil, fmt.Errorf("encode record of kind %s: no ID", r.Kind)
-	}
-	line, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encode record %s: %w", r.ID, err)
-	}
-	if len(line) > maxRecordBytes {
-		return nil, fmt.Errorf("encode record %s: %d bytes, at most %d", r.ID, len(line), maxRecordBytes)
-	}
-	return line, nil
 }

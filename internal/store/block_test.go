@@ -14,7 +14,7 @@ func FuzzBlock(f *testing.F) {
 	}
 	f.Cleanup(c.close)
 	f.Add([]byte("{\"id\":\"01J\",\"kind\":\"file.open\"}\n\n{\"id\":\"01K\"}\n"), "01J")
-	f.Add(c.pack([]byte("{\"id\":\"01J\"}\n")), "")
+	f.Add(bytes.Clone(c.pack([]byte("{\"id\":\"01J\"}\n"))), "")
 	f.Add([]byte("{\"id\":\""), "")
 	f.Fuzz(func(t *testing.T, b []byte, id string) {
 		if raw, err := c.unpack(b); err == nil {

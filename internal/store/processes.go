@@ -179,6 +179,10 @@ func (a *Activity) file(r *event.Record) {
 
 func (a *Activity) connection(r *event.Record) {
 	n := r.Network
+	switch r.Kind {
+	case event.KindListen, event.KindSocket: // no peer
+		return
+	}
 	i := slices.IndexFunc(a.Connections, func(c Connection) bool {
 		return c.PeerAddress == n.PeerAddress && c.PeerPort == n.PeerPort && c.Direction == n.Direction && c.Transport == string(n.Transport)
 	})
@@ -191,7 +195,7 @@ func (a *Activity) connection(r *event.Record) {
 		a.Connections = append(a.Connections, Connection{Direction: n.Direction, Transport: string(n.Transport), PeerAddress: n.PeerAddress, PeerPort: n.PeerPort})
 	}
 	c := &a.Connections[i]
-	c.Host = cmp.Or(c.Host, n.Host)
+	c.Host = cmp.Or(c.Host, n.Vouched())
 	switch r.Kind {
 	case event.KindClose:
 		if n.BytesSent != nil {
@@ -201,6 +205,7 @@ func (a *Activity) connection(r *event.Record) {
 			c.Received += *n.BytesReceived
 		}
 		c.closed++
+	case event.KindSend, event.KindTLSName, event.KindHTTP: // more about one that is counted
 	default:
 		c.opened++
 		if n.Errno != 0 {

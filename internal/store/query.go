@@ -44,34 +44,46 @@ func term(field byte, value string) string {
 	return string(field) + ":" + value
 }
 
-// addTerms adds what the record can be found by.
-func addTerms(set map[string]bool, r *event.Record) {
-	set[term('k', string(r.Kind))] = true
-	if a := r.Attribution; a != nil {
-		for _, f := range [...]struct {
-			field byte
-			value string
-		}{{'e', a.Session}, {'e', a.SessionKey}, {'g', a.Gateway}} {
-			if f.value != "" {
-				set[term(f.field, f.value)] = true
-			}
-		}
-		if a.Skill != nil {
-			set[term('s', a.Skill.Name)] = true
+// terms are what a record can be found by. Records that follow each other have
+// most of them in common.
+type terms struct {
+	kind        event.Kind
+	process     *event.Process
+	attribution *event.Attribution
+}
+
+// add adds a record's terms to a set, as not written where they are new.
+func (t *terms) add(set map[string]bool, r *event.Record) {
+	one := func(field byte, value string) {
+		if value != "" {
+			s := term(field, value)
+			set[s] = set[s]
 		}
 	}
-	if r.Session != nil && r.Session.Key != "" {
-		set[term('e', r.Session.Key)] = true
+	if r.Kind != t.kind {
+		one('k', string(r.Kind))
+	}
+	if a := r.Attribution; a != nil && a != t.attribution {
+		one('e', a.Session)
+		one('e', a.SessionKey)
+		one('g', a.Gateway)
+		if a.Skill != nil {
+			one('s', a.Skill.Name)
+		}
+	}
+	if r.Session != nil {
+		one('e', r.Session.Key)
 	}
 	if r.Skill != nil {
-		set[term('s', r.Skill.ID.Name)] = true
+		one('s', r.Skill.ID.Name)
 	}
-	if p := r.Process; p != nil {
-		set[term('p', strconv.Itoa(int(p.PID)))] = true
+	if p := r.Process; p != nil && p != t.process {
+		one('p', strconv.Itoa(int(p.PID)))
 		for _, a := range p.Ancestors {
-			set[term('p', strconv.Itoa(int(a.PID)))] = true
+			one('p', strconv.Itoa(int(a.PID)))
 		}
 	}
+	*t = terms{r.Kind, r.Process, r.Attribution}
 }
 
 // terms gives the SQL conditions on blocks.seq that narrow the search to blocks

@@ -69,11 +69,13 @@ type Store struct {
 	w, r      *sql.DB
 	insert    statements
 	codec     *codec
+	encoder   *encoder
 	recovered string
 
 	// The writer's own.
 	next    int64  // cursor of the next record
 	tail    *block // the newest block while it is not full; nil: none
+	spare   []byte // memory for the lines of a block; nil: none
 	written int64  // bytes of blocks since the last trim
 	closed  bool
 	damaged bool // SQLite reported a malformed file
@@ -95,7 +97,7 @@ func Open(path string, limits Limits) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{path: path, limits: limits.withDefaults(), changed: make(chan struct{})}
+	s := &Store{path: path, limits: limits.withDefaults(), encoder: newEncoder(), changed: make(chan struct{})}
 	err = s.open()
 	if isDamage(err) {
 		var aside string

@@ -219,7 +219,7 @@ func coverage() Table {
 // something to know.
 func askCoverage(ctx context.Context, c *api.Client, _ Query) iter.Seq2[event.Coverage, error] {
 	return func(yield func(event.Coverage, error) bool) {
-		answer, err := c.Status(ctx)
+		answer, err := c.Status(ctx, false)
 		var status struct {
 			Coverage []event.Coverage `json:"coverage"`
 			Unstored uint64           `json:"unstored"`

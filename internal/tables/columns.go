@@ -42,6 +42,8 @@ func acting[T any](of func(*T) *event.Process) []field[T] {
 		{Column{"start_time", BigInt, None, "of the process, in clock ticks since boot; with pid it names one process for all time"}, value(func(p *p) string { return big(p.StartTime) })},
 		{Column{"parent_pid", BigInt, None, "of its parent"}, value(func(p *p) string { return number(p.ParentPID) })},
 		{Column{"executable", Text, None, "path of its program"}, value(executable)},
+		{Column{"sha256", Text, None, "digest of its program, where it could be told"}, value(digest)},
+		{Column{"script", Text, None, "path of the script that it runs, as its arguments say"}, value(script)},
 		{Column{"cmdline", Text, None, "its arguments with secrets taken out, joined by spaces"}, value(func(p *p) string { return text(strings.Join(p.CommandArgs, " ")) })},
 		{Column{"cwd", Text, None, "its working directory"}, value(func(p *p) string { return text(p.Cwd) })},
 		{Column{"uid", BigInt, None, "its user"}, value(func(p *p) string { return uid(p.User) })},
@@ -55,6 +57,20 @@ func executable(p *event.Process) string {
 		return ""
 	}
 	return text(p.Executable.Path)
+}
+
+func digest(p *event.Process) string {
+	if p.Executable == nil {
+		return ""
+	}
+	return text(p.Executable.SHA256)
+}
+
+func script(p *event.Process) string {
+	if p.Script == nil {
+		return ""
+	}
+	return text(p.Script.Path)
 }
 
 func uid(u *event.User) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strconv"
 	"strings"
 
 	"github.com/clawwatch/clawwatch/internal/api"
@@ -54,8 +55,8 @@ type column[P any] field[P]
 
 func events() Table {
 	t := records("clawwatch_events", "Everything that was recorded: one row an event.", "", func(r *record) *record { return r },
-		column[record]{Column{"operation", Text, None, "what was done to a file, or the direction of a connection, or the name of a tool"}, operation},
-		column[record]{Column{"target", Text, None, "what it was done to: a path, a peer, names of variables, a command, a model, a skill"}, target})
+		column[record]{Column{"operation", Text, None, "what was done to a file, or the direction of a connection, or the name of a tool, or how a process got at another"}, operation},
+		column[record]{Column{"target", Text, None, "what it was done to: a path, a peer, names of variables, a command, a model, a skill, a process"}, target})
 	t.Examples = []string{
 		"SELECT kind, count(*) AS n FROM clawwatch_events WHERE time > strftime('%s', 'now') - 600 GROUP BY kind ORDER BY n DESC;",
 		"SELECT datetime, skill, confidence, target FROM clawwatch_events WHERE kind = 'process.exec' AND skill = 'weather' AND time > strftime('%s', 'now') - 3600;",
@@ -67,10 +68,16 @@ func operation(r *record) string {
 	switch {
 	case r.File != nil:
 		return text(r.File.Operation)
+	case r.Network != nil && r.Network.Method != "":
+		return text(r.Network.Method)
 	case r.Network != nil:
 		return text(r.Network.Direction)
 	case r.Tool != nil:
 		return text(r.Tool.Name)
+	case r.Access != nil:
+		return text(string(r.Access.Method))
+	case r.Call != "":
+		return text(r.Call)
 	case r.Env != nil:
 		return text(string(r.Env.Method))
 	}
@@ -81,8 +88,16 @@ func target(r *record) string {
 	switch {
 	case r.File != nil:
 		return text(r.File.Path)
+	case r.Kind == event.KindListen:
+		return text(endpoint(r.Network.LocalAddress, r.Network.LocalPort))
+	case r.Kind == event.KindSocket:
+		return text(strings.TrimSpace(r.Network.Family + " " + r.Network.SocketType))
+	case r.Kind == event.KindHTTP:
+		return text(r.Network.Host + r.Network.URLPath)
 	case r.Network != nil:
 		return peer(r.Network)
+	case r.Access != nil && r.Access.Target != nil:
+		return text(strings.TrimSpace(strconv.Itoa(int(r.Access.Target.PID)) + " " + r.Access.Target.Executable))
 	case r.Env != nil:
 		return text(strings.Join(r.Env.Names, " "))
 	case r.Tool != nil:
@@ -122,17 +137,21 @@ func files() Table {
 
 func connections() Table {
 	type p = event.Network
-	t := records("clawwatch_connections", "Connections: one row for the beginning (network.connect, network.accept) and one for the end (network.close), which has the bytes.", "network.*", func(r *record) *p { return r.Network },
-		column[p]{Column{"transport", Text, None, "tcp or udp"}, func(n *p) string { return text(string(n.Transport)) }},
+	t := records("clawwatch_connections", "Connections: one row for the beginning (network.connect, network.accept), one every two seconds in which it moves something (network.send, with the bytes so far), and one for the end (network.close, with all of them); listening sockets (network.listen) and unusual ones (network.socket).", "network.*", func(r *record) *p { return r.Network },
+		column[p]{Column{"transport", Text, None, "tcp, udp, unix or vsock"}, func(n *p) string { return text(string(n.Transport)) }},
 		column[p]{Column{"direction", Text, None, "outbound or inbound"}, func(n *p) string { return text(n.Direction) }},
-		column[p]{Column{"peer_address", Text, None, "address of the other end"}, func(n *p) string { return text(n.PeerAddress) }},
+		column[p]{Column{"peer_address", Text, None, "address of the other end; of a Unix socket its path, or @ and its abstract name"}, func(n *p) string { return text(n.PeerAddress) }},
 		column[p]{Column{"peer_port", Integer, None, "port of the other end"}, func(n *p) string { return number(n.PeerPort) }},
 		column[p]{Column{"local_address", Text, None, "address of this end"}, func(n *p) string { return text(n.LocalAddress) }},
 		column[p]{Column{"local_port", Integer, None, "port of this end"}, func(n *p) string { return number(n.LocalPort) }},
 		column[p]{Column{"host", Text, None, "name of the other end"}, func(n *p) string { return text(n.Host) }},
 		column[p]{Column{"host_source", Text, None, "how the name is known"}, func(n *p) string { return text(n.HostSource) }},
-		column[p]{Column{"bytes_sent", BigInt, None, "payload of the whole connection; network.close only"}, func(n *p) string { return optionalBig(n.BytesSent) }},
-		column[p]{Column{"bytes_received", BigInt, None, "payload of the whole connection; network.close only"}, func(n *p) string { return optionalBig(n.BytesReceived) }},
+		column[p]{Column{"host_also", Text, None, "another name of the same connection, where they differ"}, func(n *p) string { return text(n.HostAlso) }},
+		column[p]{Column{"passed", Integer, None, "1: the process did not make the socket"}, func(n *p) string { return boolean(n.Passed) }},
+		column[p]{Column{"family", Text, None, "network.socket: packet, inet, vsock, …"}, func(n *p) string { return text(n.Family) }},
+		column[p]{Column{"socket_type", Text, None, "network.socket: raw, dgram, …"}, func(n *p) string { return text(n.SocketType) }},
+		column[p]{Column{"bytes_sent", BigInt, None, "payload of the connection so far; network.send and network.close only"}, func(n *p) string { return optionalBig(n.BytesSent) }},
+		column[p]{Column{"bytes_received", BigInt, None, "payload of the connection so far; network.send and network.close only"}, func(n *p) string { return optionalBig(n.BytesReceived) }},
 		column[p]{Column{"errno", Integer, None, "why the connection failed at once"}, func(n *p) string { return number(n.Errno) }})
 	t.Examples = []string{
 		"SELECT skill, peer_address, peer_port, sum(bytes_sent) AS sent FROM clawwatch_connections WHERE kind = 'network.close' AND time > strftime('%s', 'now') - 86400 GROUP BY skill, peer_address, peer_port ORDER BY sent DESC;",
@@ -140,12 +159,17 @@ func connections() Table {
 	return t
 }
 
-func peer(n *event.Network) string {
-	address := n.PeerAddress
+func peer(n *event.Network) string { return text(endpoint(n.PeerAddress, n.PeerPort)) }
+
+// endpoint leaves out a port that there is none of: that of a Unix socket.
+func endpoint(address string, port uint16) string {
+	if port == 0 {
+		return address
+	}
 	if strings.Contains(address, ":") {
 		address = "[" + address + "]"
 	}
-	return text(address + ":" + count(int(n.PeerPort)))
+	return address + ":" + count(int(port))
 }
 
 func envReads() Table {
@@ -153,7 +177,7 @@ func envReads() Table {
 	t := records("clawwatch_env_reads", "Environment variables that were read or handed over, by name; values are never recorded.", string(event.KindEnvRead), func(r *record) *p { return r.Env },
 		column[p]{Column{"names", Text, None, "of the variables; a JSON array"}, func(e *p) string { return list(e.Names) }},
 		column[p]{Column{"referenced", Text, None, "those of them that the skill's own files mention; a JSON array"}, func(e *p) string { return list(e.Referenced) }},
-		column[p]{Column{"method", Text, None, "exec, proc_environ, dump or dotenv"}, func(e *p) string { return text(string(e.Method)) }},
+		column[p]{Column{"method", Text, None, "exec, getenv, shell, proc_environ, dump or dotenv"}, func(e *p) string { return text(string(e.Method)) }},
 		column[p]{Column{"target_pid", BigInt, None, "proc_environ: whose environment"}, func(e *p) string { return number(e.TargetPID) }})
 	t.Examples = []string{
 		"SELECT r.datetime, r.skill, n.value AS name FROM clawwatch_env_reads r, json_each(r.names) n WHERE r.time > strftime('%s', 'now') - 3600 AND n.value LIKE '%KEY%';",

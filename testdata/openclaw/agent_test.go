@@ -86,6 +86,16 @@ func (a *agent) stop(t *testing.T) {
 	a.cmd = nil
 }
 
+// isConfined checks that all that is seen is seen with the capabilities that
+// the documentation states: BPF, PERFMON, SYS_PTRACE and DAC_READ_SEARCH.
+func (a *agent) isConfined(t *testing.T) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
+	if err != nil || !bytes.Contains(status, []byte("\nCapEff:\t000000c000080004\n")) {
+		t.Errorf("the agent has other capabilities than it should (%v):\n%s", err, status)
+	}
+}
+
 // ask runs one of the verbs that ask the agent.
 func (a *agent) ask(ctx context.Context, verb string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, a.bin, append([]string{verb, "--socket", a.socket}, args...)...)

@@ -108,6 +108,7 @@ func playAll(t *testing.T, llm *model.Server, plain, service *stage) truth.Input
 // things that it may be asked.
 func check(t *testing.T, watch *agent, in truth.Input, file string) {
 	t.Helper()
+	watch.isConfined(t)
 	in, report, err := watch.settle(t.Context(), in, 45*time.Second)
 	if err != nil {
 		t.Fatal(err)

@@ -62,11 +62,14 @@ func host(t *testing.T) string {
 	return shared.dir
 }
 
+// Made again, from the same sources at another place, at another time.
 func TestPackagesAreTheSameBytesWhenMadeTwice(t *testing.T) {
+	elsewhere := t.TempDir()
+	run(t, "sh", "-c", "cd "+project+" && git ls-files -z --cached --others --exclude-standard | tar --null --files-from=- --ignore-failed-read -cf - | tar -C "+elsewhere+" -xf -")
 	var sums [2]map[string]string
-	for i := range sums {
+	for i, tree := range []string{project, elsewhere} {
 		dir := t.TempDir()
-		build(t, dir)
+		run(t, "make", "-C", tree, "packages", "DIST="+dir, "VERSION=v0.0.0", "PACKAGE_VERSION=0.0.0", "SOURCE_DATE_EPOCH=1795330800")
 		sums[i] = map[string]string{}
 		files, _ := filepath.Glob(dir + "/*.*")
 		for _, f := range files {
@@ -153,6 +156,7 @@ func TestTheDebInstallsUpgradesAndGoes(t *testing.T) {
 			t.Errorf("%q is not in the status of the service:\n%s", want, status)
 		}
 	}
+	m.until(`(?m)^well +trial `, "clawwatch doctor")
 	beat := m.run("systemctl show --value -p WatchdogTimestampMonotonic clawwatch")
 	if len(newPrograms(t, before)) == 0 {
 		t.Error("the kernel runs no program of the service")
@@ -286,11 +290,12 @@ func TestTheServiceSeesWhatRootSees(t *testing.T) {
 	t.Logf("%d different things seen by both", len(service))
 	all := strings.Join(slices.Collect(maps.Keys(service)), "\n")
 	for _, want := range []string{
-		`process.exit .*exit_code:7`, `file.open .*id_rsa`, `file.rename .*/home/dev/other`, `file.delete .*/home/dev/other`, `process.exec .*weather/scripts/w.sh.* weather certain`,
-		`network.connect .*18789`, `network.close .*18789`, `network.connect .*5353`, `env.read .*proc_environ`, `skill.installed .*weather`,
+		`process.exit .*exit_code:7`, `file.open .*id_rsa`, `file.rename .*/home/dev/other`, `file.delete .*/home/dev/other`, `process.exec .*weather/scripts/w.sh.* weather strong`,
+		`network.connect .*18789`, `network.close .*18789`, `network.connect .*5353`, `env.read .*proc_environ`, `skill.present .*weather`,
 	} {
 		if !regexp.MustCompile(want).MatchString(all) {
-			t.Errorf("neither saw %s:\n%s", want, all)
+			kind, _, _ := strings.Cut(want, " ")
+			t.Errorf("neither saw %s, but\n%s", want, strings.Join(regexp.MustCompile(`(?m)^`+kind+` .*`).FindAllString(all, -1), "\n"))
 		}
 	}
 }
@@ -363,6 +368,8 @@ func TestTheServiceComesBack(t *testing.T) {
 	m.until(`^failed`, "systemctl is-failed clawwatch")
 	m.run("rm /etc/clawwatch/conf.d/bad.yaml")
 	m.until(`^active`, "systemctl is-active clawwatch")
+	m.run("systemctl reload clawwatch")
+	m.until(`reload policy and rules: in force`, "journalctl -q --no-pager -o cat -u clawwatch")
 	m.run("systemctl stop clawwatch")
 	m.fails("systemctl is-active clawwatch-retry.timer")
 }

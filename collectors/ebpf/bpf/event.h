@@ -25,6 +25,16 @@ enum kind {
 	KIND_ACCEPT,
 	KIND_CLOSE,
 	KIND_DNS,
+	KIND_LISTEN,
+	KIND_SEND,
+	KIND_UNIX,
+	KIND_VSOCK,
+	KIND_SOCKET,
+	KIND_HEAD,
+	KIND_ACCESS,
+	KIND_IDENTITY,
+	KIND_GETENV,
+	KIND_COMPAT,
 	KINDS,
 };
 
@@ -34,6 +44,7 @@ enum cause {
 	CAUSE_TABLE,	/* the table of sockets was full */
 	CAUSE_BATCH,	/* more datagrams in one call than are looked at */
 	CAUSE_URING,	/* done through io_uring, which is not looked into */
+	CAUSE_HEADS,	/* more requests on one connection than are looked at */
 	CAUSES,
 };
 
@@ -42,6 +53,10 @@ enum flags {
 	CWD_TRUNCATED = 2,
 	ENV_TRUNCATED = 4,
 	ARGS_TRUNCATED = 8,
+	PASSED = 1 << 16,   /* the process did not make the descriptor: inherited, or handed to it */
+	STRANGER = 1 << 17, /* the process is in no watched tree */
+	OVER_TCP = 1 << 18, /* KIND_DNS: behind a length */
+	ANSWERED = 1 << 19, /* KIND_HEAD: what came from the peer */
 };
 
 struct header {
@@ -63,21 +78,109 @@ struct fork_rec {
 };
 _Static_assert(sizeof(struct fork_rec) == 64, "fork");
 
-/* Behind it: path, cwd, env names (each ended by zero), args. */
+/* Which file it is, and as of when. */
+struct file_id {
+	u64 inode;
+	u64 size;
+	s64 modified; /* ns since 1970 */
+	s64 changed;
+	u32 dev; /* as the kernel has it: 12 bits, 20 bits */
+	u32 magic; /* of its file system, as statfs(2) gives it */
+};
+_Static_assert(sizeof(struct file_id) == 40, "file");
+
+struct creds {
+	u64 permitted; /* capabilities */
+	u64 effective;
+	u32 uid, euid, suid;
+	u32 gid, egid, sgid;
+};
+_Static_assert(sizeof(struct creds) == 40, "creds");
+
+/* Inode numbers of namespaces. */
+struct namespaces {
+	u32 mnt, pid, net, user;
+};
+_Static_assert(sizeof(struct namespaces) == 16, "namespaces");
+
+enum image {
+	IMAGE_DELETED = 1, /* no name leads to the executable */
+	IMAGE_MEMORY = 2,  /* it is a memfd */
+	IMAGE_SCRIPT = 4,  /* another file was asked for, which the kernel gave this interpreter for */
+	IMAGE_32BIT = 8,
+	IMAGE_TERMINAL = 16, /* the process has a controlling terminal */
+};
+
+/* Behind it: path, cwd, env names (each ended by zero), args, the name that exec was given. */
 struct exec_rec {
 	struct header h;
 	u64 parent_start;
+	u64 cgroup;  /* ID in the v2 tree */
+	u64 cgroups; /* same number, same cgroups in all trees */
+	struct file_id file;
+	struct creds creds;
+	struct namespaces ns;
 	u32 parent_pid;
 	u32 uid;
+	u32 session; /* PID of its leader */
+	enum image image;
 	u32 args_total; /* bytes of arguments the process has; args_len, or came before in args_rec */
 	u16 path_len;
 	u16 cwd_len;
 	u16 env_len;
 	u16 args_len;
+	u16 name_len;
+	u16 unused;
+	char comm[16];
+};
+_Static_assert(sizeof(struct exec_rec) == 200, "exec");
+
+/* What one process did to another. */
+enum method {
+	METHOD_SIGNAL = 0,
+	METHOD_PTRACE,
+	METHOD_TRACEME, /* the target asked for it */
+	METHOD_VM_READ,
+	METHOD_VM_WRITE,
+	METHOD_GETFD,
+};
+
+struct access_rec {
+	struct header h; /* of the process that acts */
+	u64 target_start; /* 0: not known */
+	u32 target_pid;   /* or TID, where the start is not known; 0: it has none here */
+	enum method method;
+	u32 signal;
+	u32 stranger; /* the process is in no watched tree */
+	u32 uid;
 	u32 unused;
 	char comm[16];
 };
-_Static_assert(sizeof(struct exec_rec) == 80, "exec");
+_Static_assert(sizeof(struct access_rec) == 80, "access");
+
+/* What a process is after it changed that. */
+struct identity_rec {
+	struct header h;
+	struct creds creds;
+	struct namespaces ns;
+	u64 call; /* number of the system call */
+};
+_Static_assert(sizeof(struct identity_rec) == 96, "identity");
+
+/* A variable that was asked for by name. */
+#define GETENV_BYTES 64
+struct getenv_rec {
+	struct header h;
+	u32 shell; /* by a shell's own look-up */
+	u32 unused;
+	char name[GETENV_BYTES];
+};
+_Static_assert(sizeof(struct getenv_rec) == 40 + GETENV_BYTES, "getenv");
+
+/* A watched process that makes system calls by the 32-bit door. */
+struct compat_rec {
+	struct header h;
+};
 
 /* A piece of arguments too long for the exec_rec, which follows the last one. */
 struct args_rec {
@@ -157,6 +260,46 @@ struct dns_rec {
 };
 _Static_assert(sizeof(struct dns_rec) == 64 + DNS_BYTES, "dns");
 
+/*
+ * An AF_UNIX address. Behind it: the path of the file, where there is one, and
+ * the address itself, which begins with a zero byte where it is an abstract one.
+ */
+struct unix_rec {
+	struct header h;
+	u64 cookie;
+	u32 error; /* positive error number */
+	u16 path_len;
+	u16 name_len;
+	u16 listens;
+	u16 unused[3];
+};
+_Static_assert(sizeof(struct unix_rec) == 56, "unix");
+
+/* A socket was made, or refused, of a kind that no other record is about. */
+struct socket_rec {
+	struct header h;
+	u32 error; /* positive error number */
+	u16 family;
+	u16 type;
+	u16 protocol;
+	u16 unused[3];
+};
+_Static_assert(sizeof(struct socket_rec) == 48, "socket");
+
+/*
+ * The beginning of what was sent, or the first bytes of an answer. Behind it:
+ * those bytes. Offset counts from the first byte that was looked at.
+ */
+struct head_rec {
+	struct header h; /* of the owner */
+	u64 cookie;
+	struct addrs a;
+	u32 offset;
+	u16 len;
+	u16 unused;
+};
+_Static_assert(sizeof(struct head_rec) == 88, "head");
+
 /* Counts of what was not reported, for each cause and CPU. */
 struct drop_counts {
 	u64 of[KINDS];
@@ -165,7 +308,7 @@ struct drop_counts {
 /* On the leader of every watched process. */
 struct mark {
 	u32 exited; /* its exit was reported */
-	u32 unused;
+	u32 compat; /* that it uses 32-bit system calls was reported */
 };
 
 #endif

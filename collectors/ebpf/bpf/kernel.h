@@ -49,10 +49,15 @@ enum {
 	BPF_RB_AVAIL_DATA = 0,
 };
 
+struct bpf_sock;
+
 /* The beginning of what a program on packets is given; the kernel rewrites the access. */
 struct __sk_buff {
 	u32 len;
+	u32 unused[41];
+	struct bpf_sock *sk;
 };
+_Static_assert(__builtin_offsetof(struct __sk_buff, sk) == 168, "as in the kernel's bpf.h");
 
 /* What a cgroup/sock program sees of a socket; never relocated. */
 struct bpf_sock {
@@ -83,8 +88,29 @@ struct qstr {
 	const unsigned char *name;
 };
 
+struct super_block {
+	unsigned int s_dev;
+	unsigned long s_magic;
+};
+
 struct inode {
 	unsigned short i_mode;
+	unsigned int i_nlink;
+	unsigned long i_ino;
+	s64 i_size;
+	struct super_block *i_sb;
+	void *i_private;
+	s64 i_mtime_sec, i_ctime_sec; /* since 6.11 */
+	u32 i_mtime_nsec, i_ctime_nsec;
+};
+
+struct timespec64 {
+	s64 tv_sec;
+	long tv_nsec;
+};
+
+struct inode___6_6 { /* until then without the underscores */
+	struct timespec64 i_mtime, __i_mtime, i_ctime, __i_ctime;
 };
 
 struct dentry {
@@ -135,12 +161,56 @@ struct mnt_namespace {
 	struct ns_common ns;
 };
 
+struct net {
+	struct ns_common ns;
+};
+
+struct user_namespace {
+	struct ns_common ns;
+};
+
 struct nsproxy {
 	struct mnt_namespace *mnt_ns;
+	struct net *net_ns;
+};
+
+typedef struct {
+	u32 val;
+} kuid_t;
+
+typedef struct {
+	u32 val;
+} kgid_t;
+
+typedef struct {
+	u64 val; /* only ever read by address: the kernel's own field is another before 6.3 */
+} kernel_cap_t;
+
+struct cred {
+	kuid_t uid, suid, euid;
+	kgid_t gid, sgid, egid;
+	kernel_cap_t cap_permitted, cap_effective;
+	struct user_namespace *user_ns;
+};
+
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct list_head {
+	struct list_head *next;
 };
 
 struct mm_struct {
-	unsigned long arg_start, arg_end, env_start, env_end;
+	unsigned long arg_start, arg_end, env_start, env_end, task_size;
 	struct file *exe_file;
 };
 
@@ -159,18 +229,37 @@ struct pid {
 };
 
 struct task_struct;
+struct tty_struct;
+
+enum pid_type {
+	PIDTYPE_SID = 3,
+};
 
 struct signal_struct {
 	atomic_t live;
 	int group_exit_code;
 	unsigned int flags;
+	struct pid *pids[4];
+	struct tty_struct *tty;
+};
+
+struct kernel_siginfo {
+	int si_code;
+};
+
+struct thread_info {
+	u32 status; /* amd64 */
 };
 
 struct task_struct {
+	struct thread_info thread_info;
 	int pid, tgid;
 	int exit_code;
 	u64 start_boottime;
-	struct task_struct *group_leader, *real_parent;
+	struct task_struct *group_leader, *real_parent, *parent;
+	struct list_head ptraced, ptrace_entry;
+	const struct cred *cred;
+	struct css_set *cgroups;
 	struct pid *thread_pid;
 	struct mm_struct *mm;
 	struct fs_struct *fs;
@@ -180,7 +269,9 @@ struct task_struct {
 	char comm[16];
 };
 
-struct linux_binprm;
+struct linux_binprm {
+	const char *filename, *interp;
+};
 
 struct in6_addr {
 	u8 bytes[16]; /* only ever read by address: the kernel's own field is another */
@@ -200,6 +291,28 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_protocol;
+	u16 sk_type;
+	u8 sk_userlocks : 4;
+};
+
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
+struct unix_address {
+	int len;
+	struct sockaddr_un name[];
+};
+
+struct unix_sock {
+	struct unix_address *addr;
+	struct path path;
+	struct sock *peer;
+};
+
+struct mptcp_sock {
+	struct sock *first;
 };
 
 struct inet_sock {
@@ -215,6 +328,7 @@ struct socket {
 };
 
 struct io_kiocb {
+	struct file *file;
 	u8 opcode;
 };
 

@@ -2,11 +2,12 @@
 /*
  * Sockets: connect and accept from the socket itself when the call returns,
  * and the end of a socket with its totals. The end comes in any context, so
- * the owner is looked up in a table that connect and accept fill.
+ * the owner is looked up in a table that the calls fill.
  *
- * A TCP socket is in the table under its address, from connect or accept until
+ * A socket is in the table under its address. TCP: from connect or accept until
  * the state CLOSE, which every one of them reaches before its memory is used
- * again. A UDP socket is there under its cookie until it is released.
+ * again. UDP: from its making, or its first use by a watched process, until it
+ * is released. Programs on packets (packet.bpf.h) find it there too.
  */
 #ifndef NET_BPF_H
 #define NET_BPF_H
@@ -24,27 +25,31 @@
 #define S_IFSOCK 0140000
 #define MSG_PEEK 2
 #define MSG_FASTOPEN 0x20000000
-#define SOCK_DONE 2 /* bit 1 of skc_flags: the peer's FIN was received */
+#define SOCK_DONE 2	      /* bit 1 of skc_flags: the peer's FIN was received */
+#define SOCK_BINDPORT_LOCK 8 /* the port was asked for, and not chosen by the kernel */
 #define BATCH 32    /* datagrams of one sendmmsg that are looked at */
 
-#define EBADF 9
-#define EFAULT 14
-#define ENOTSOCK 88
-#define EISCONN 106
-#define EALREADY 114
-#define EINPROGRESS 115
-#define ERESTARTSYS 512
-
-bool udp_ends = false; /* the agent sees UDP sockets end, so that the table is cleaned */
+bool udp_ends = false;	   /* the agent sees UDP sockets end, so that the table is cleaned */
+bool sees_packets = false; /* and what is sent, so that a datagram's address is known for sure */
 
 struct flow {
 	u64 start; /* of the owner */
 	u32 pid;
 	u32 reported; /* a connect or accept record was sent */
 	u64 cookie;
-	u64 sent;
+	u64 sent; /* UDP: so far */
 	u64 received;
+	u64 said; /* sum of both when it was last told */
 	struct addrs a;
+	/* What packet.bpf.h looked at: the next sequence numbers, and how much is still wanted. */
+	u32 out_first;
+	u32 out_next;
+	u32 in_next;
+	u16 wanted;
+	u16 heads;
+	u8 looked;
+	u8 http;
+	u8 unused[6];
 };
 
 struct {
@@ -69,6 +74,14 @@ struct {
 	__type(key, struct peer);
 	__type(value, u8);
 } peers SEC(".maps");
+
+/* Ports of gateways, to which strangers are watched connecting. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, u16);
+	__type(value, u8);
+} ports SEC(".maps");
 
 struct sockaddr_any {
 	u16 family;
@@ -121,6 +134,24 @@ static __always_inline bool read_sock(struct addrs *a, struct sock *sk)
 	return family == AF_INET6;
 }
 
+/* The peer is loopback, or has the address of this end: the route was chosen by then. */
+static __always_inline bool this_host(struct addrs *a)
+{
+	const u8 *p = a->peer;
+	u8 same = 0, zero = 0;
+	int i;
+
+	for (i = 0; i < 16; i++)
+		same |= p[i] ^ a->local[i];
+	for (i = 0; i < 10; i++)
+		zero |= p[i];
+	if (!same)
+		return true;
+	if (!zero && p[10] == 0xff && p[11] == 0xff)
+		return p[12] == 127;
+	return !zero && !(p[10] | p[11] | p[12] | p[13] | p[14]) && p[15] == 1;
+}
+
 static __always_inline struct sock *sock_of(struct task_struct *task, u32 fd)
 {
 	struct file *file = file_of(task, fd);
@@ -146,30 +177,33 @@ static __always_inline void flow_put(u64 key, struct flow *f)
 }
 
 /* For connect and accept, in the context of the task that did it. */
-static __always_inline void send_flow(struct flow *f, struct task_struct *task, enum kind kind, u32 error)
+static __always_inline void send_flow(
+	struct flow *f, struct task_struct *task, enum kind kind, u32 error, enum flags flags)
 {
 	struct sock_rec rec = {};
 
 	begin(&rec.h, kind, task);
+	rec.h.flags = flags;
 	rec.cookie = f->cookie;
 	rec.a = f->a;
 	rec.error = error;
 	send(&rec, sizeof(rec), kind, false);
 }
 
-static __always_inline void send_close(struct flow *f)
+/* For what happens in any context: with the owner that the table names. */
+static __always_inline void send_owned(struct flow *f, enum kind kind)
 {
 	struct sock_rec rec = {};
 
 	rec.h.time = bpf_ktime_get_boot_ns();
 	rec.h.start = f->start;
 	rec.h.pid = f->pid;
-	rec.h.kind = KIND_CLOSE;
+	rec.h.kind = kind;
 	rec.cookie = f->cookie;
 	rec.sent = f->sent;
 	rec.received = f->received;
 	rec.a = f->a;
-	send(&rec, sizeof(rec), KIND_CLOSE, false);
+	send(&rec, sizeof(rec), kind, false);
 }
 
 static __always_inline void read_totals(struct flow *f, struct sock *sk)
@@ -186,42 +220,92 @@ static __always_inline void read_totals(struct flow *f, struct sock *sk)
 }
 
 /*
- * Puts a TCP socket into the table as reported. One that is closed by now has
- * had its end before its beginning was seen: report that too.
+ * Puts a TCP socket into the table as reported, or notes that there. One that
+ * is closed by now has had its end before its beginning was seen: report that
+ * too.
  */
 static __always_inline void open_flow(struct flow *f, struct sock *sk)
 {
+	u64 key = (u64)sk;
+	struct flow *known = bpf_map_lookup_elem(&flows, &key);
+
 	f->reported = 1;
-	flow_put((u64)sk, f);
+	if (known) { /* since SYN_SENT; data may have gone out meanwhile */
+		known->a = f->a;
+		known->reported = 1;
+	} else {
+		flow_put(key, f);
+	}
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_CLOSE)
 		return;
 	read_totals(f, sk);
-	send_close(f);
-	bpf_map_delete_elem(&flows, &(u64){(u64)sk});
+	send_owned(f, KIND_CLOSE);
+	bpf_map_delete_elem(&flows, &key);
+}
+
+/*
+ * A Multipath TCP socket has no totals of its own: those of its first path are
+ * told as its. The kernel made that one within connect.
+ */
+static __always_inline void open_paths(struct flow *f, struct sock *sk)
+{
+	struct flow *path;
+	u64 key;
+
+	if (!bpf_core_field_exists(struct mptcp_sock, first))
+		return;
+	key = (u64)BPF_CORE_READ((struct mptcp_sock *)sk, first);
+	path = bpf_map_lookup_elem(&flows, &key);
+	if (!path)
+		return;
+	path->cookie = f->cookie;
+	path->reported = 1;
+}
+
+/* Whether a UDP socket has sent nothing to this peer yet. */
+static __always_inline bool new_peer(u64 socket, const u8 address[16], u16 port)
+{
+	struct peer peer = {.socket = socket, .port = port};
+	u8 one = 1;
+
+	__builtin_memcpy(peer.address, address, 16);
+	if (bpf_map_lookup_elem(&peers, &peer))
+		return false;
+	bpf_map_update_elem(&peers, &peer, &one, BPF_ANY);
+	return true;
 }
 
 /* Reports a UDP socket's first datagram to the peer in f->a. */
 static __always_inline void send_first(struct flow *f, struct task_struct *task, struct sock *sk)
 {
-	struct peer peer = {.socket = f->cookie ? f->cookie : (u64)sk, .port = f->a.peer_port};
+	u64 key = (u64)sk;
 	struct flow *known;
-	u8 one = 1;
 
-	__builtin_memcpy(peer.address, f->a.peer, 16);
-	if (bpf_map_lookup_elem(&peers, &peer))
+	if (!new_peer(f->cookie ? f->cookie : key, f->a.peer, f->a.peer_port))
 		return;
-	bpf_map_update_elem(&peers, &peer, &one, BPF_ANY);
-	send_flow(f, task, KIND_CONNECT, 0);
-	if (!udp_ends || !f->cookie)
+	send_flow(f, task, KIND_CONNECT, 0, 0);
+	if (!udp_ends)
 		return;
-	known = bpf_map_lookup_elem(&flows, &f->cookie);
+	known = bpf_map_lookup_elem(&flows, &key);
 	if (!known) {
 		f->reported = 1;
-		flow_put(f->cookie, f);
+		flow_put(key, f);
 	} else if (!known->reported) {
 		known->a = f->a;
 		known->reported = 1;
 	}
+}
+
+/* Reports the first datagram of a socket that has a peer. */
+static __always_inline void send_connected(struct sock *sk)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct flow f = {};
+
+	if (!read_sock(&f.a, sk) || !f.a.peer_port)
+		return;
+	begin_flow(&f, task, sk);
+	send_first(&f, task, sk);
 }
 
 static __always_inline int connect_done(struct task_struct *task, struct sock *sk, s64 ret, u64 address)
@@ -235,21 +319,21 @@ static __always_inline int connect_done(struct task_struct *task, struct sock *s
 		return 0;
 	if (ret < 0 && ret != -EINPROGRESS && ret != -ERESTARTSYS) {
 		if (read_user_peer(&f.a, address))
-			send_flow(&f, task, KIND_CONNECT, -ret);
+			send_flow(&f, task, KIND_CONNECT, -ret, 0);
 		return 0;
 	}
+	if (f.a.protocol == IPPROTO_UDP)
+		return 0; /* its first datagram tells: resolvers connect sockets to learn a route */
 	if (!f.a.peer_port && !read_user_peer(&f.a, address))
-		return 0; /* AF_UNSPEC: a UDP socket was disconnected */
-	if (f.a.protocol == IPPROTO_UDP) {
-		send_first(&f, task, sk);
 		return 0;
-	}
 	known = bpf_map_lookup_elem(&flows, &(u64){(u64)sk});
 	if (known && known->reported)
 		return 0; /* a second call, to ask how the first one went */
-	send_flow(&f, task, KIND_CONNECT, 0);
+	send_flow(&f, task, KIND_CONNECT, 0, 0);
 	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
 		open_flow(&f, sk);
+	else
+		open_paths(&f, sk);
 	return 0;
 }
 
@@ -258,11 +342,21 @@ int connected(struct sys_exit *ctx)
 {
 	struct task_struct *task = caller(0);
 	struct pt_regs *regs;
+	struct sock *sk;
 
 	if (!task)
 		return 0;
 	regs = call_regs(task);
-	return connect_done(task, sock_of(task, ARG1(regs)), ctx->ret, ARG2(regs));
+	sk = sock_of(task, ARG1(regs));
+	if (!sk)
+		return 0;
+	switch (BPF_CORE_READ(sk, __sk_common.skc_family)) {
+	case AF_UNIX:
+		return unix_address((u64)sk, ctx->ret, ARG2(regs));
+	case AF_VSOCK:
+		return vsock_connected(task, sk, ctx->ret, ARG2(regs));
+	}
+	return connect_done(task, sk, ctx->ret, ARG2(regs));
 }
 
 /* accept and accept4 */
@@ -280,21 +374,40 @@ int accepted(struct sys_exit *ctx)
 		return 0;
 	begin_flow(&f, task, sk);
 	f.a.inbound = 1;
-	send_flow(&f, task, KIND_ACCEPT, 0);
+	send_flow(&f, task, KIND_ACCEPT, 0, 0);
 	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
 		open_flow(&f, sk);
 	return 0;
 }
 
-/* One datagram to an address, or to the peer of a connected socket where there is none. */
-static __always_inline int sent_to(struct task_struct *task, struct sock *sk, s64 ret, u64 address, u32 flags)
-{
-	struct flow f = {};
+/* A msghdr of the user's, up to the length of what came beside the data. */
+struct message {
+	u64 name;
+	u32 name_len;
+	u32 unused;
+	u64 vector;
+	u64 vectors;
+	u64 control;
+	u64 control_len;
+};
 
-	if (!sk || !read_sock(&f.a, sk))
+/* One datagram to an address, or to the peer of a connected socket where there is none. */
+static __always_inline int sent_to(
+	struct task_struct *task, struct sock *sk, s64 ret, u64 address, u32 flags)
+{
+	struct flow f = {}, *known;
+
+	if (!sk)
+		return 0;
+	if (address && BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX)
+		return unix_address((u64)sk, ret, address);
+	if (!read_sock(&f.a, sk))
 		return 0;
 	if (f.a.protocol == IPPROTO_TCP)
 		return flags & MSG_FASTOPEN ? connect_done(task, sk, ret, address) : 0;
+	known = bpf_map_lookup_elem(&flows, &(u64){(u64)sk});
+	if (sees_packets && known && known->reported)
+		return 0; /* the datagram itself was looked at */
 	if (ret < 0 || (address && !read_user_peer(&f.a, address)) || !f.a.peer_port)
 		return 0;
 	begin_flow(&f, task, sk);
@@ -319,23 +432,23 @@ int sendmsg_done(struct sys_exit *ctx)
 {
 	struct task_struct *task = caller(0);
 	struct pt_regs *regs;
-	u64 address = 0;
+	struct message m = {};
 
 	if (!task)
 		return 0;
 	regs = call_regs(task);
-	bpf_probe_read_user(&address, sizeof(address), (void *)ARG2(regs)); /* msg_name */
-	return sent_to(task, sock_of(task, ARG1(regs)), ctx->ret, address, ARG3(regs));
+	bpf_probe_read_user(&m, sizeof(m), (void *)ARG2(regs));
+	return sent_to(task, sock_of(task, ARG1(regs)), ctx->ret, m.name, ARG3(regs));
 }
 
 /* One message of a sendmmsg; its own function so that it is verified once. */
 __noinline int sendmmsg_one(u64 message, u32 fd)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	u64 address = 0;
+	struct message m = {};
 
-	bpf_probe_read_user(&address, sizeof(address), (void *)message);
-	return sent_to(task, sock_of(task, fd), 0, address, 0);
+	bpf_probe_read_user(&m, sizeof(m), (void *)message);
+	return sent_to(task, sock_of(task, fd), 0, m.name, 0);
 }
 
 SEC("tracepoint/syscalls/sys_exit_sendmmsg")
@@ -359,6 +472,17 @@ int sendmmsg_done(struct sys_exit *ctx)
 	return 0;
 }
 
+/* Reports who connects to a gateway on this host from outside of every watched tree. */
+static __always_inline int stranger_connects(struct task_struct *task, struct sock *sk, struct flow *f)
+{
+	if (!bpf_map_lookup_elem(&ports, &f->a.peer_port) || !this_host(&f->a) || !once(task, f->a.peer_port))
+		return 0;
+	bpf_get_socket_cookie(sk);
+	begin_flow(f, task, sk);
+	send_flow(f, task, KIND_CONNECT, 0, STRANGER);
+	return 0;
+}
+
 /*
  * SYN_SENT is set in the context of the task that connects, before connect
  * returns: a connection that is over by then has an owner all the same.
@@ -375,8 +499,10 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	switch (new) {
 	case TCP_SYN_SENT:
 		task = bpf_get_current_task_btf();
-		if (!mark_of(task) || !read_sock(&f.a, sk))
+		if (!read_sock(&f.a, sk))
 			return 0;
+		if (!mark_of(task))
+			return stranger_connects(task, sk, &f);
 		bpf_get_socket_cookie(sk); /* gives it one, for connect to find */
 		begin_flow(&f, task, sk);
 		flow_put(key, &f);
@@ -392,7 +518,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 		/* Refused before connect returned: that says it all. */
 		if (known->reported || old != TCP_SYN_SENT) {
 			read_totals(known, sk);
-			send_close(known);
+			send_owned(known, KIND_CLOSE);
 		}
 		bpf_map_delete_elem(&flows, &key);
 	}
@@ -400,44 +526,93 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 }
 
 /* The table's entry for a UDP socket; made where the current task is watched. */
-static __always_inline struct flow *udp_flow(struct sock *sk, int length)
+static __always_inline struct flow *udp_flow(struct sock *sk)
 {
 	struct task_struct *task;
 	struct flow f = {}, *known;
-	u64 key;
+	u64 key = (u64)sk;
 
-	if (sk->sk_protocol != IPPROTO_UDP || length <= 0 || !udp_ends)
+	if (!udp_ends)
 		return NULL;
-	key = bpf_get_socket_cookie(sk);
 	known = bpf_map_lookup_elem(&flows, &key);
 	if (known)
 		return known;
 	task = bpf_get_current_task_btf();
 	if (!mark_of(task) || !read_sock(&f.a, sk))
 		return NULL;
+	bpf_get_socket_cookie(sk);
 	begin_flow(&f, task, sk);
 	flow_put(key, &f);
 	return bpf_map_lookup_elem(&flows, &key);
 }
 
-SEC("tp_btf/sock_send_length")
-int BPF_PROG(udp_sent, struct sock *sk, int length)
+/*
+ * A watched process uses a TCP socket that it did not connect or accept itself:
+ * one that it inherited or was handed, or that is older than its mark.
+ */
+static __always_inline void tcp_used(struct sock *sk)
 {
-	struct flow *f = udp_flow(sk, length);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct flow f = {}, *known;
+	u64 key = (u64)sk;
 
-	if (f)
-		__sync_fetch_and_add(&f->sent, length);
+	if (!mark_of(task))
+		return;
+	known = bpf_map_lookup_elem(&flows, &key);
+	if (known && known->start == start_ticks(task) && known->pid == pid_of(task))
+		return;
+	if (!read_sock(&f.a, sk) || !f.a.peer_port || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
+		return;
+	bpf_get_socket_cookie(sk);
+	begin_flow(&f, task, sk);
+	if (known)
+		f.a.inbound = known->a.inbound;
+	else /* an accepted socket has this from the one that listens */
+		f.a.inbound = !!(BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK);
+	if (once(task, key))
+		send_flow(&f, task, f.a.inbound ? KIND_ACCEPT : KIND_CONNECT, 0, PASSED);
+	if (!known) {
+		f.reported = 1;
+		flow_put(key, &f);
+	}
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(sent, struct sock *sk, int length)
+{
+	struct flow *f;
+
+	if (length <= 0)
+		return 0;
+	if (sk->sk_protocol == IPPROTO_TCP) {
+		tcp_used(sk);
+		return 0;
+	}
+	if (sk->sk_protocol != IPPROTO_UDP)
+		return 0;
+	f = udp_flow(sk);
+	if (!f)
+		return 0;
+	__sync_fetch_and_add(&f->sent, length);
+	if (!f->reported) /* the first by a watched process, on a socket that an unwatched one made */
+		send_connected(sk);
 	return 0;
 }
 
 SEC("tp_btf/sock_recv_length")
-int BPF_PROG(udp_received, struct sock *sk, int length, int flags)
+int BPF_PROG(received, struct sock *sk, int length, int flags)
 {
 	struct flow *f;
 
-	if (flags & MSG_PEEK)
+	if (flags & MSG_PEEK || length <= 0)
 		return 0;
-	f = udp_flow(sk, length);
+	if (sk->sk_protocol == IPPROTO_TCP) {
+		tcp_used(sk);
+		return 0;
+	}
+	if (sk->sk_protocol != IPPROTO_UDP)
+		return 0;
+	f = udp_flow(sk);
 	if (f)
 		__sync_fetch_and_add(&f->received, length);
 	return 0;
@@ -454,19 +629,52 @@ int sock_created(struct bpf_sock *sk)
 SEC("cgroup/sock_release")
 int sock_released(struct bpf_sock *sk)
 {
+	u64 key = (u64)sk; /* the kernel hands over the socket itself */
 	struct flow *f;
-	u64 key;
 
 	if (sk->protocol != IPPROTO_UDP)
 		return 1;
-	key = bpf_get_socket_cookie(sk);
 	f = bpf_map_lookup_elem(&flows, &key);
 	if (!f)
 		return 1;
-	if (f->reported)
-		send_close(f);
+	if (f->reported || f->sent || f->received)
+		send_owned(f, KIND_CLOSE);
 	bpf_map_delete_elem(&flows, &key);
 	return 1;
+}
+
+/* A socket that is still in the table after it was read was no other one meanwhile. */
+static int tell(void *table, u64 *key, struct flow *f, void *unused)
+{
+	struct sock *sk = (struct sock *)*key;
+	struct flow now;
+	u64 sum;
+
+	if (!f->reported)
+		return 0;
+	now = *f;
+	if (now.a.protocol == IPPROTO_TCP) {
+		read_totals(&now, sk);
+		if (!bpf_map_lookup_elem(&flows, key))
+			return 0;
+	}
+	sum = now.sent + now.received;
+	if (sum == f->said)
+		return 0;
+	f->said = sum;
+	send_owned(&now, KIND_SEND);
+	return 0;
+}
+
+/*
+ * Tells the totals so far of the connections that moved something since it was
+ * last run, which the agent does every few seconds.
+ */
+SEC("syscall")
+int totals(void *ctx)
+{
+	bpf_for_each_map_elem(&flows, tell, NULL, 0);
+	return 0;
 }
 
 #endif

@@ -9,6 +9,7 @@
 #define ENV_BYTES 8192	 /* of names */
 #define ENV_PIECES 2048	 /* variables, long ones counting as several */
 #define ENV_NAME 256
+#define GIVEN_BYTES 2048 /* fit behind all the others */
 
 #define SIGNAL_GROUP_EXIT 4
 
@@ -43,6 +44,7 @@ int BPF_PROG(forked, struct task_struct *parent, struct task_struct *child)
 		drop(KIND_FORK, CAUSE_TABLE);
 		return 0;
 	}
+	note_compat(parent);
 	begin(&rec.h, KIND_FORK, child);
 	rec.parent_start = start_ticks(parent);
 	rec.parent_pid = pid_of(parent);
@@ -170,8 +172,48 @@ static __always_inline bool inherit_mark(struct task_struct *task, int old_pid)
 	return false;
 }
 
+/* Appends the kernel's copy of the name that exec was given, unless it is too long. */
+__noinline int append_given(struct scratch *s, u64 from)
+{
+	u64 at;
+	long n;
+
+	if (!s)
+		return 0;
+	at = s->used;
+	barrier_var(at);
+	if (at > RECORD_BYTES - GIVEN_BYTES)
+		return 0;
+	n = bpf_probe_read_kernel_str(s->rec + at, GIVEN_BYTES, (void *)from);
+	if (n <= 1 || n == GIVEN_BYTES)
+		return 0;
+	s->used += n - 1;
+	return n - 1;
+}
+
+/* Appends the name of a dentry that is a root, as a memfd has. */
+__noinline int append_root_name(struct scratch *s, u64 dentry)
+{
+	u64 at;
+	long n;
+
+	if (!s)
+		return 0;
+	s->truncated = 0;
+	at = s->used;
+	barrier_var(at);
+	if (at > RECORD_BYTES - NAME_BYTES)
+		return 0;
+	n = bpf_probe_read_kernel_str(
+		s->rec + at, NAME_BYTES, BPF_CORE_READ((struct dentry *)dentry, d_name.name));
+	if (n <= 0)
+		return 0;
+	s->used += n;
+	return n;
+}
+
 SEC("tp_btf/sched_process_exec")
-int BPF_PROG(execed, struct task_struct *task, int old_pid)
+int BPF_PROG(execed, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
 	struct task_struct *parent = task->real_parent;
 	struct mm_struct *mm = task->mm;
@@ -182,6 +224,7 @@ int BPF_PROG(execed, struct task_struct *task, int old_pid)
 
 	if (!inherit_mark(task, old_pid))
 		return 0;
+	start_compat(task);
 	s = scratch_get(KIND_EXEC);
 	if (!s)
 		return 0;
@@ -198,9 +241,13 @@ int BPF_PROG(execed, struct task_struct *task, int old_pid)
 	r->args_total = total;
 	r->args_len = 0;
 	r->unused = 0;
+	fill_image(r, task, bprm);
+	fill_creds(&r->creds, task);
+	fill_namespaces(&r->ns, task);
 	bpf_probe_read_kernel_str(r->comm, sizeof(r->comm), task->comm);
 	s->used = sizeof(*r);
-	r->path_len = append_struct_path(s, &mm->exe_file->f_path);
+	r->path_len = r->image & IMAGE_MEMORY ? append_root_name(s, (u64)BPF_CORE_READ(mm, exe_file, f_path.dentry))
+					      : append_struct_path(s, &mm->exe_file->f_path);
 	if (s->truncated)
 		r->h.flags |= PATH_TRUNCATED;
 	r->cwd_len = append_struct_path(s, &task->fs->pwd);
@@ -223,6 +270,7 @@ int BPF_PROG(execed, struct task_struct *task, int old_pid)
 			s->used += len;
 		}
 	}
+	r->name_len = append_given(s, (u64)BPF_CORE_READ(bprm, filename));
 	scratch_send(s, KIND_EXEC, true);
 	scratch_put(s);
 	return 0;
@@ -239,6 +287,7 @@ int BPF_PROG(exited, struct task_struct *task)
 
 	if (!mark)
 		return 0;
+	note_compat(task);
 	if (sig->live.counter != 0) {
 		if (task->pid == task->tgid && bpf_map_update_elem(&headless, &pid, mark, BPF_ANY))
 			drop(KIND_EXEC, CAUSE_TABLE);

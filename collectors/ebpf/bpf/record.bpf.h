@@ -74,6 +74,13 @@ struct scratch {
 		struct candidate_rec candidate;
 		struct sock_rec sock;
 		struct dns_rec dns;
+		struct unix_rec un;
+		struct socket_rec socket;
+		struct head_rec head;
+		struct access_rec access;
+		struct identity_rec identity;
+		struct getenv_rec getenv;
+		struct compat_rec compat;
 	};
 };
 
@@ -127,6 +134,23 @@ static __always_inline u64 start_ticks(struct task_struct *task)
 	return task->group_leader->start_boottime / 10000000; /* as field 22 of /proc/PID/stat */
 }
 
+/* The number that a pid has in the agent's PID namespace, or 0. */
+static __always_inline int pid_number(struct pid *pid)
+{
+	struct upid at = {};
+	u32 i;
+
+	for (i = 0; i < PID_LEVELS; i++) {
+		if (i > BPF_CORE_READ(pid, level))
+			break;
+		if (bpf_probe_read_kernel(&at, sizeof(at), (void *)pid + bpf_core_field_offset(pid->numbers) + i * sizeof(at)))
+			break;
+		if (pid_ns == INIT_PID_NS || BPF_CORE_READ(at.ns, ns.inum) == pid_ns)
+			return at.nr;
+	}
+	return 0;
+}
+
 /*
  * The number of a thread in the agent's PID namespace; 0 where it has none, as
  * it is outside of it. On the host itself this costs nothing: the verifier
@@ -134,21 +158,9 @@ static __always_inline u64 start_ticks(struct task_struct *task)
  */
 static __always_inline int local_number(struct task_struct *task, int number)
 {
-	struct pid *pid = task->thread_pid;
-	struct upid at;
-	u32 i;
-
 	if (pid_ns == INIT_PID_NS)
 		return number;
-	for (i = 0; i < PID_LEVELS; i++) {
-		if (i > BPF_CORE_READ(pid, level))
-			break;
-		if (bpf_probe_read_kernel(&at, sizeof(at), (void *)pid + bpf_core_field_offset(pid->numbers) + i * sizeof(at)))
-			break;
-		if (BPF_CORE_READ(at.ns, ns.inum) == pid_ns)
-			return at.nr;
-	}
-	return 0;
+	return pid_number(task->thread_pid);
 }
 
 static __always_inline int tid_of(struct task_struct *task)
@@ -315,6 +327,35 @@ static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
 		return NULL;
 	bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd);
 	return file;
+}
+
+/* What was told lately of a process and an object of the kernel, and when. */
+struct once {
+	u64 start;
+	u64 object;
+	u32 pid;
+	u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct once);
+	__type(value, u64);
+} told SEC(".maps");
+
+#define ONCE_NS 60000000000ull
+
+/* Whether this is to be told now: not where it was a minute ago. */
+static __always_inline bool once(struct task_struct *task, u64 object)
+{
+	struct once key = {.start = start_ticks(task), .object = object, .pid = pid_of(task)};
+	u64 now = bpf_ktime_get_boot_ns(), *last = bpf_map_lookup_elem(&told, &key);
+
+	if (last && now - *last < ONCE_NS)
+		return false;
+	bpf_map_update_elem(&told, &key, &now, BPF_ANY);
+	return true;
 }
 
 #endif

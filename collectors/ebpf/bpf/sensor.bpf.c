@@ -10,10 +10,17 @@
 #include <bpf/bpf_tracing.h>
 #include "event.h"
 #include "record.bpf.h"
+#include "compat.bpf.h"
+#include "identity.bpf.h"
 #include "process.bpf.h"
 #include "file.bpf.h"
+#include "unix.bpf.h"
 #include "net.bpf.h"
-#include "dns.bpf.h"
+#include "socket.bpf.h"
+#include "passed.bpf.h"
+#include "packet.bpf.h"
 #include "uring.bpf.h"
+#include "trace.bpf.h"
+#include "env.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
