@@ -14,13 +14,14 @@ const module = "github.com/clawwatch/clawwatch/"
 // listed may import nothing of the project. "*" stands for every room.
 var may = []struct{ room, imports, because string }{
 	{"cmd/clawwatch", "*", "it lists collectors, exporters and verbs explicitly"},
-	{"internal/agent", "collectors collectors/digest collectors/ebpf collectors/fanotify collectors/lineage collectors/openclaw collectors/procevents collectors/procfs collectors/skills collectors/sockdiag collectors/strangers", "it owns them, and passes word between those that never meet"},
+	{"internal/agent", "collectors collectors/digest collectors/ebpf collectors/fanotify collectors/inotify collectors/lineage collectors/openclaw collectors/procevents collectors/procfs collectors/skills collectors/sockdiag collectors/strangers", "it owns them, and passes word between those that never meet"},
 	{"internal/agent", "exporters exporters/otlp exporters/jsonl internal/console", "it owns where alerts and records go"},
 	{"internal/agent", "internal/pipeline internal/store internal/api internal/policy internal/redact internal/event rules", "it builds the pipeline and what stands behind it"},
 	{"internal/agent", "internal/policy/yamlfile", "its configuration is read as strictly as the policy"},
 	{"collectors", "internal/event", "observing means emitting events"},
 	{"collectors/ebpf", "collectors collectors/procfs internal/event", "a mechanism of observing; what the kernel side cannot say is read from /proc by one reader"},
 	{"collectors/fanotify", "collectors collectors/procfs internal/event", "a mechanism of observing; /proc tells how a file is held open"},
+	{"collectors/inotify", "collectors internal/event", "a mechanism of observing"},
 	{"collectors/lineage", "internal/event", "who is watched, for what cannot ask the kernel's marks"},
 	{"collectors/procevents", "collectors collectors/lineage collectors/procfs internal/event", "a mechanism of observing; /proc tells what the kernel does not"},
 	{"collectors/sockdiag", "collectors internal/event", "a mechanism of observing"},

@@ -76,8 +76,8 @@ type PortWatcher interface {
 
 // A Lineage knows which processes are in a watched tree.
 type Lineage interface {
-	// Sync takes in what the kernel has told: who was forked before it is known
-	// after it.
+	// Sync takes in what the kernel has told, and emits it: who was forked before
+	// it is known after it, here and downstream.
 	Sync()
 	// Living gives the watched process that has this PID now.
 	Living(pid int32) (event.ProcID, bool)
@@ -109,7 +109,8 @@ type Reporter interface{ Coverage() []event.Coverage }
 type Opened struct {
 	Collector
 	Probe string
-	Gives []event.Kind // of the probe's kinds, those that no better one gives; others are to be ignored
+	Kinds []event.Kind // of the probe
+	Gives []event.Kind // of these, those that no better one gives; the others are to be ignored
 }
 
 // Select opens, in order of preference, every probe that adds a kind no
@@ -140,7 +141,7 @@ func Select(probes []Probe, cfg Config, wanted ...event.Kind) ([]Opened, []event
 		for _, k := range adds {
 			covered[k] = true
 		}
-		open = append(open, Opened{Collector: c, Probe: p.Name, Gives: adds})
+		open = append(open, Opened{Collector: c, Probe: p.Name, Kinds: p.Kinds, Gives: adds})
 		report = append(report, event.Coverage{Probe: p.Name, Kinds: adds, Fidelity: p.Fidelity.String()})
 		if r, ok := c.(Reporter); ok {
 			report = append(report, r.Coverage()...)

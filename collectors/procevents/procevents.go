@@ -15,7 +15,8 @@
 // reported as a Gap, and /proc is looked through for the children that were missed.
 //
 // What it does not see: arguments, directory, variables and program of very short
-// processes (of /bin/true in a loop one in three, on a busy machine two); a process
+// processes, or of those that exec again at once (of /bin/true in a loop one in three,
+// on a busy machine two); a process
 // that has its name from a program called openclaw and does not take it itself, until
 // the next look for gateways, or that takes it and ends within a twentieth of a second;
 // who made a child with CLONE_PARENT, for which the parent's parent stands. A process
@@ -29,6 +30,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,8 +61,9 @@ var Probe = collectors.Probe{
 }
 
 const (
-	queue = 8 << 20               // bytes that the kernel may hold for us
-	idle  = 50 * time.Millisecond // between two readings where nobody is watched: order is all that matters then
+	kernelQueue = 8 << 20               // bytes
+	maxQueue    = 4096                  // messages that are read ahead
+	idle        = 50 * time.Millisecond // between two readings where nobody is watched: order is all that matters then
 )
 
 // A collector is open. Its methods may be called while Run runs.
@@ -69,10 +72,14 @@ type collector struct {
 	socket *os.File
 	conn   syscall.RawConn
 
+	out  sync.Mutex        // held while events are emitted, and taken before mu
+	emit func(event.Event) // of Run; nil: it has not begun
+
 	mu      sync.Mutex
 	fd      int // of socket; -1: closed
 	tree    lineage.Tree
-	pending []event.Event
+	queue   []told        // read and not handled
+	pending []event.Event // handled and not emitted
 	buf     []byte
 	overrun bool
 }
@@ -95,7 +102,7 @@ func open(cfg collectors.Config) (*collector, error) {
 // listen asks for the events, and waits for the kernel's consent: without the
 // privilege some kernels just never answer.
 func (c *collector) listen() error {
-	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, queue); err != nil {
+	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, kernelQueue); err != nil {
 		return fmt.Errorf("size queue of process connector: %w", err)
 	}
 	if err := unix.Bind(c.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: connectorProc}); err != nil {
@@ -147,6 +154,9 @@ func (c *collector) Close() error {
 // Run passes on what the kernel tells until ctx is done.
 func (c *collector) Run(ctx context.Context, emit func(event.Event)) error {
 	defer context.AfterFunc(ctx, func() { _ = c.socket.SetReadDeadline(time.Now()) })()
+	c.out.Lock()
+	c.emit = emit
+	c.out.Unlock()
 	for {
 		var failed error
 		err := c.conn.Read(func(uintptr) bool {
@@ -156,9 +166,7 @@ func (c *collector) Run(ctx context.Context, emit func(event.Event)) error {
 			n, failed = c.drain()
 			return n > 0 || len(c.pending) > 0 || failed != nil
 		})
-		for _, ev := range c.taken() {
-			emit(ev)
-		}
+		c.pass()
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -173,6 +181,18 @@ func (c *collector) Run(ctx context.Context, emit func(event.Event)) error {
 			case <-time.After(idle):
 			}
 		}
+	}
+}
+
+// pass emits what waits, in order whoever calls it.
+func (c *collector) pass() {
+	c.out.Lock()
+	defer c.out.Unlock()
+	if c.emit == nil {
+		return
+	}
+	for _, ev := range c.taken() {
+		c.emit(ev)
 	}
 }
 
@@ -206,14 +226,15 @@ func (c *collector) recover() {
 	}
 }
 
-// Sync takes in all that the kernel has told by now: who was forked before it is
-// known after it.
+// Sync takes in all that the kernel has told by now, and passes it on: who was
+// forked before it is known after it, here and to whom the events go.
 func (c *collector) Sync() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.fd >= 0 {
 		_, _ = c.drain() // Run meets the same failure
 	}
+	c.mu.Unlock()
+	c.pass()
 }
 
 // Living gives the watched process that has this PID now.
@@ -253,48 +274,67 @@ func (c *collector) Unwatch(id event.ProcID) error {
 	return nil
 }
 
-// drain reads what there is. c.mu is held.
+// drain takes in what there is. c.mu is held.
 func (c *collector) drain() (int, error) {
 	for n := 0; ; n++ {
+		if len(c.queue) == 0 {
+			if err := c.receive(); err != nil || len(c.queue) == 0 {
+				return n, err
+			}
+		}
+		e := c.queue[0]
+		c.queue = c.queue[1:]
+		if err := c.handle(e); err != nil {
+			return n, err
+		}
+	}
+}
+
+// receive reads what there is, and queues it.
+func (c *collector) receive() error {
+	for {
 		size, from, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_DONTWAIT)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
-			return n, nil
+			return nil
 		case errors.Is(err, unix.ENOBUFS):
 			c.overrun = true
 			continue
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
-			return n, fmt.Errorf("read process connector: %w", err)
+			return fmt.Errorf("read process connector: %w", err)
 		}
 		if kernel, ok := from.(*unix.SockaddrNetlink); !ok || kernel.Pid != 0 {
 			continue // anybody may send to a netlink socket
 		}
 		e, err := parse(c.buf[:size])
 		if err != nil {
-			return n, fmt.Errorf("read process connector: %w", err)
+			return fmt.Errorf("read process connector: %w", err)
 		}
-		c.handle(e)
+		if c.queue = append(c.queue, e); len(c.queue) >= maxQueue {
+			return nil // the rest waits in the kernel
+		}
 	}
 }
 
-func (c *collector) handle(e told) {
+func (c *collector) handle(e told) error {
 	switch e.what {
 	case forked:
 		c.forked(e)
 	case execed:
-		c.execed(e)
+		return c.execed(e)
 	case named:
 		c.named(e)
 	case exited:
 		id, ok := c.tree.Living(e.tgid)
 		if !ok || e.pid != e.tgid {
-			return // a thread, or nobody we know
+			return nil // a thread, or nobody we know
 		}
 		c.say(e, id, event.Exit{Code: int(e.code >> 8 & 0xff), Signal: int(e.code & 0x7f)})
 		c.tree.End(id, time.Now())
 	}
+	return nil
 }
 
 func (c *collector) say(e told, id event.ProcID, b event.Body) {
@@ -316,15 +356,21 @@ func (c *collector) forked(e told) {
 	c.say(e, id, fork)
 }
 
-func (c *collector) execed(e told) {
+// execed looks at what a watched process runs now. If it has run something else by
+// then, what is seen is not what is told of, and nothing is said of it.
+func (c *collector) execed(e told) error {
 	id, ok := c.tree.Living(e.tgid)
 	if !ok {
-		return
+		return nil
 	}
 	p, err := procfs.Read(c.proc, e.tgid)
-	if err != nil || p.ID != id {
+	if err := c.receive(); err != nil {
+		return err
+	}
+	again := slices.ContainsFunc(c.queue, func(q told) bool { return q.what == execed && q.tgid == e.tgid })
+	if err != nil || p.ID != id || again {
 		c.say(e, id, event.Exec{ArgsTruncated: true, EnvTruncated: true})
-		return
+		return nil
 	}
 	x := p.Exec(event.ProcID{PID: p.ParentPID})
 	if up, err := procfs.Identify(c.proc, p.ParentPID); err == nil {
@@ -333,6 +379,7 @@ func (c *collector) execed(e told) {
 	x.Snapshot = false
 	x.ArgsTruncated = x.ArgsTruncated || len(x.Args) == 0
 	c.say(e, id, x)
+	return nil
 }
 
 // named looks at a process that took a name: OpenClaw's are watched from that

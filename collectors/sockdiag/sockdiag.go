@@ -99,6 +99,7 @@ func (c *collector) Run(ctx context.Context, emit func(event.Event)) error {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
 	for {
+		c.cfg.Lineage.Sync() // before what they did, who they are is told
 		watched := c.cfg.Lineage.All()
 		if len(watched) > 0 || len(c.known) > 0 {
 			sockets, err := c.dump()

@@ -38,7 +38,6 @@ import (
 	"github.com/clawwatch/clawwatch/collectors/lineage"
 	"github.com/clawwatch/clawwatch/collectors/openclaw"
 	"github.com/clawwatch/clawwatch/collectors/skills"
-	"github.com/clawwatch/clawwatch/collectors/strangers"
 	"github.com/clawwatch/clawwatch/exporters"
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/pipeline"
@@ -83,8 +82,8 @@ type Agent struct {
 	digests   *digest.Hasher
 	host      collectors.Config
 	sensors   sensors
-	lineage   lineage.Tree         // who is watched, as the sensors said
-	strangers *strangers.Collector // nil: this host does not allow it
+	lineage   lineage.Tree // who is watched, as the sensors said
+	strangers follower     // who, or what, comes near OpenClaw's files; nil: this host allows neither
 	gateways  *openclaw.Collector
 	skills    *skills.Collector
 	facts     chan event.Event
@@ -198,7 +197,7 @@ func (a *Agent) observe(ctx context.Context) error {
 	}
 	all := []collector{{"digest", a.digests.Run, a.emit}, {"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}}
 	if a.strangers != nil {
-		all = append(all, collector{strangers.Name, a.strangers.Run, a.noting(a.emit)})
+		all = append(all, collector{"strangers", a.strangers.Run, a.noting(a.emit)})
 	}
 	var g errgroup.Group
 	for _, s := range a.sensors.list() {

@@ -15,6 +15,7 @@ import (
 	"github.com/clawwatch/clawwatch/collectors"
 	"github.com/clawwatch/clawwatch/collectors/ebpf"
 	"github.com/clawwatch/clawwatch/collectors/fanotify"
+	"github.com/clawwatch/clawwatch/collectors/inotify"
 	"github.com/clawwatch/clawwatch/collectors/procevents"
 	"github.com/clawwatch/clawwatch/collectors/procfs"
 	"github.com/clawwatch/clawwatch/collectors/sockdiag"
@@ -31,7 +32,8 @@ func hostOf(cfg Config) collectors.Config {
 	return collectors.Config{Proc: os.DirFS("/proc"), ProcPath: "/proc", RingSize: int(cfg.RingSize)}
 }
 
-// proven is how long a sensor must have worked to be tried again when it fails.
+// proven is how long a sensor that failed once must work to be tried again when it
+// fails once more.
 const proven = time.Minute
 
 // sensors are the collectors of the kernel's side that are open.
@@ -39,6 +41,7 @@ type sensors struct {
 	sync.Mutex
 	open     []collectors.Opened
 	coverage []event.Coverage
+	failed   map[string]time.Time // the last time, by probe
 }
 
 func (s *sensors) list() []collectors.Opened {
@@ -71,11 +74,30 @@ func (a *Agent) openSensors() {
 		a.opt.probes = probes()
 	}
 	a.sensors.open, a.sensors.coverage = collectors.Select(a.opt.probes, a.host)
-	var err error
-	if a.strangers, err = strangers.Open(a.host); err != nil {
-		a.strangers = nil
+	var others []event.Coverage
+	a.strangers, others = openStrangers(a.host)
+	a.sensors.coverage = append(a.sensors.coverage, others...)
+}
+
+// A follower observes the directories of gateways.
+type follower interface {
+	collectors.Collector
+	Follow(event.GatewayFound)
+}
+
+// openStrangers opens what sees who comes near OpenClaw's files, or at least that
+// they change. Nil: neither can be had.
+func openStrangers(host collectors.Config) (follower, []event.Coverage) {
+	who, err := strangers.Open(host)
+	if err == nil {
+		return who, []event.Coverage{strangersCoverage(nil)}
 	}
-	a.sensors.coverage = append(a.sensors.coverage, strangersCoverage(err))
+	coverage := []event.Coverage{strangersCoverage(err)}
+	changes, err := inotify.Open()
+	if err != nil {
+		return nil, append(coverage, event.Coverage{Probe: inotify.Name, Fidelity: "none", Reason: err.Error()})
+	}
+	return changes, append(coverage, changes.Coverage()...)
 }
 
 // StrangersProbe is the name of what sees processes outside of every tree.
@@ -94,22 +116,16 @@ func strangersCoverage(err error) event.Coverage {
 
 // sense runs a sensor until ctx is done, and has it replaced if it fails.
 func (a *Agent) sense(ctx context.Context, g *errgroup.Group, s collectors.Opened) error {
-	began := time.Now()
-	ctx, stop := context.WithCancel(ctx)
+	loops, stop := context.WithCancel(ctx) // they end with it; who takes its place does not
 	defer stop()
 	if w, ok := s.Collector.(collectors.Worker); ok {
 		for _, loop := range w.Loops() {
-			g.Go(func() error { return loop(ctx) })
+			g.Go(func() error { return loop(loops) })
 		}
 	}
 	err := s.Run(ctx, func(ev event.Event) {
-		switch ev.Body.(type) {
-		case event.Lost, event.Gap, event.Coverage:
-			a.emit(ev)
-		default:
-			if a.sensors.asked(s, ev.Body.Kind()) {
-				a.fromKernel(ev)
-			}
+		if a.sensors.asked(s, ev.Body.Kind()) {
+			a.fromKernel(ev)
 		}
 	})
 	if ctx.Err() != nil {
@@ -119,7 +135,7 @@ func (a *Agent) sense(ctx context.Context, g *errgroup.Group, s collectors.Opene
 		err = errors.New("it ended by itself")
 	}
 	a.log.Error("sensor failed", "sensor", s.Probe, "error", err)
-	fresh, replaced := a.replace(s, err, time.Since(began) >= proven)
+	fresh, replaced := a.replace(s, err)
 	for _, n := range fresh {
 		g.Go(func() error { return a.sense(ctx, g, n) })
 	}
@@ -129,18 +145,18 @@ func (a *Agent) sense(ctx context.Context, g *errgroup.Group, s collectors.Opene
 	return nil
 }
 
-// replace closes a sensor that failed and opens what gives its kinds instead,
-// the same once more if it had worked for a while. After the set-up the agent has
+// replace closes a sensor that failed and opens what gives its kinds instead: the
+// same once more, if it has not just failed before, or the next best. After the set-up the agent has
 // few privileges left: the sensor by BPF opens with them, but for what looks into
 // sockets. Those that are fresh are to be run; one that is open already gives
 // more from now on.
-func (a *Agent) replace(s collectors.Opened, cause error, again bool) (fresh []collectors.Opened, replaced bool) {
+func (a *Agent) replace(s collectors.Opened, cause error) (fresh []collectors.Opened, replaced bool) {
 	failed := time.Now()
 	if err := s.Close(); err != nil {
 		a.log.Warn("close sensor", "sensor", s.Probe, "error", err)
 	}
 	at := slices.IndexFunc(a.opt.probes, func(p collectors.Probe) bool { return p.Name == s.Probe })
-	if !again {
+	if a.sensors.fail(s.Probe, failed) {
 		at++
 	}
 	s.Gives = a.sensors.drop(s)
@@ -173,12 +189,28 @@ func left(s collectors.Opened, cause error, next []collectors.Opened) event.Cove
 	return event.Coverage{Probe: s.Probe, Kinds: kinds, Fidelity: "none", Reason: "failed: " + cause.Error()}
 }
 
-// asked reports whether events of a kind are asked of a sensor.
+// asked reports whether events of a kind are wanted of a sensor: all but those that
+// a better one gives.
 func (s *sensors) asked(of collectors.Opened, k event.Kind) bool {
+	if !slices.Contains(of.Kinds, k) {
+		return true // what it says of itself
+	}
 	s.Lock()
 	defer s.Unlock()
 	i := s.index(of)
 	return i >= 0 && slices.Contains(s.open[i].Gives, k)
+}
+
+// fail notes that a sensor failed, and reports whether it had just failed before.
+func (s *sensors) fail(probe string, now time.Time) (before bool) {
+	s.Lock()
+	defer s.Unlock()
+	last, ok := s.failed[probe]
+	if s.failed == nil {
+		s.failed = map[string]time.Time{}
+	}
+	s.failed[probe] = now
+	return ok && now.Sub(last) < proven
 }
 
 func (s *sensors) index(of collectors.Opened) int {

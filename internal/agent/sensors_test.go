@@ -29,6 +29,7 @@ type fake struct {
 
 	mu      sync.Mutex
 	watched []event.ProcID
+	opened  int
 	closed  bool
 }
 
@@ -64,7 +65,25 @@ func (f *fake) Close() error {
 }
 
 func (f *fake) probe(name string, kinds ...event.Kind) collectors.Probe {
-	return collectors.Probe{Name: name, Kinds: kinds, Open: func(collectors.Config) (collectors.Collector, error) { return f, nil }}
+	return collectors.Probe{Name: name, Kinds: kinds, Open: func(collectors.Config) (collectors.Collector, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.opened++
+		return f, nil
+	}}
+}
+
+// once makes a probe one that cannot be opened again.
+func once(p collectors.Probe) collectors.Probe {
+	open, before := p.Open, false
+	p.Open = func(cfg collectors.Config) (collectors.Collector, error) {
+		if before {
+			return nil, collectors.Unsupported(errors.New("not again"))
+		}
+		before = true
+		return open(cfg)
+	}
+	return p
 }
 
 // observe runs an agent's collectors, and gives what they say.
@@ -105,7 +124,7 @@ func until(t *testing.T, facts <-chan event.Event, what string, is func(event.Ev
 			}
 			seen = append(seen, fmt.Sprintf("%T %+v", ev.Body, ev.Body))
 		case <-after:
-			t.Fatalf("no %s; but %s", what, strings.Join(seen[max(0, len(seen)-30):], "\n"))
+			t.Fatalf("no %s; but %s", what, strings.Join(seen[max(0, len(seen)-60):], "\n"))
 		}
 	}
 }
@@ -126,7 +145,7 @@ func TestASensorThatFailsIsReplacedByTheNextAndTheSeamIsSaid(t *testing.T) {
 			return nil, collectors.Unsupported(errors.New("not here"))
 		},
 	}
-	a, facts := observe(t, best.probe("best", event.KindExec, event.KindConnect), refused, second.probe("second", event.KindExec, event.KindExit), beside.probe("beside", event.KindAccept))
+	a, facts := observe(t, once(best.probe("best", event.KindExec, event.KindConnect)), refused, second.probe("second", event.KindExec, event.KindExit), beside.probe("beside", event.KindAccept))
 	id := ownID(t)
 	if err := a.watch(id); err != nil {
 		t.Fatal(err)
@@ -172,7 +191,7 @@ func TestASensorThatFailsIsReplacedByTheNextAndTheSeamIsSaid(t *testing.T) {
 
 func TestASensorThatNobodyCanReplaceLeavesABlindSpotThatIsSaid(t *testing.T) {
 	only, other := newFake(), newFake()
-	a, facts := observe(t, only.probe("only", event.KindExec), other.probe("other", event.KindConnect))
+	a, facts := observe(t, once(only.probe("only", event.KindExec)), other.probe("other", event.KindConnect))
 	only.fail <- nil // an end without an error is a failure as well
 	until(t, facts, "coverage", func(ev event.Event) bool {
 		c, ok := ev.Body.(event.Coverage)
@@ -185,17 +204,29 @@ func TestASensorThatNobodyCanReplaceLeavesABlindSpotThatIsSaid(t *testing.T) {
 	}
 }
 
-func TestOneThatHadWorkedIsTriedAgainFirst(t *testing.T) {
+func TestOneThatFailsIsTriedOnceMoreAndThenTheNext(t *testing.T) {
 	first, next := newFake(), newFake()
-	a, _ := observe(t, first.probe("first", event.KindExec), next.probe("next", event.KindExec))
-	s := a.sensors.list()[0]
-	go func() {
-		for range a.facts {
+	a, facts := observe(t, first.probe("first", event.KindExec), next.probe("next", event.KindExec))
+	isGap := func(by string) func(event.Event) bool {
+		return func(ev event.Event) bool {
+			g, ok := ev.Body.(event.Gap)
+			return ok && strings.Contains(g.Cause, by+" took over")
 		}
-	}()
-	if got, ok := a.replace(s, errors.New("x"), true); !ok || len(got) != 1 || got[0].Probe != "first" {
-		t.Errorf("%+v", got)
 	}
+	first.fail <- errors.New("x")
+	until(t, facts, "itself", isGap("first"))
+	first.fail <- errors.New("x")
+	until(t, facts, "the next", isGap("next"))
+	if open := a.sensors.list(); first.opened != 2 || len(open) != 1 || open[0].Probe != "next" {
+		t.Errorf("opened %d times; open: %+v", first.opened, open)
+	}
+}
+
+func TestWhatASensorDoesNotDeclareIsNotDropped(t *testing.T) {
+	f, better := newFake(), newFake()
+	_, facts := observe(t, better.probe("better", event.KindExec), f.probe("f", event.KindExec, event.KindExit))
+	f.says <- event.Event{Body: event.EnvRead{}}
+	until(t, facts, "undeclared kind", func(ev event.Event) bool { return ev.Body.Kind() == event.KindEnvRead })
 }
 
 func TestProcessConnectorTakesOverFromBPFForReal(t *testing.T) {
@@ -205,12 +236,16 @@ func TestProcessConnectorTakesOverFromBPFForReal(t *testing.T) {
 		}
 		t.Skip("needs root")
 	}
-	a, facts := observe(t, probes()...)
+	all := probes()
+	for i := range ebpf.Probes() {
+		all[i] = once(all[i])
+	}
+	a, facts := observe(t, all...)
 	if open := a.sensors.list(); len(open) != 1 || !strings.HasPrefix(open[0].Probe, "ebpf") {
 		t.Skipf("no BPF here: %+v", a.Status().Coverage)
 	}
 	dir := t.TempDir()
-	cmd := exec.Command("/bin/bash", "-c", "while read -r line; do /bin/bash -c \"read x < /etc/hostname; echo > $line; sleep 0.5\"; done")
+	cmd := exec.Command("/bin/bash", "-c", "while read -r line; do /bin/bash -c \"read x < /etc/hostname; echo > $line; sleep 0.5; :\"; done")
 	cmd.Dir = dir
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"github.com/clawwatch/clawwatch/collectors/lineage"
 	"github.com/clawwatch/clawwatch/collectors/openclaw"
 	"github.com/clawwatch/clawwatch/collectors/skills"
-	"github.com/clawwatch/clawwatch/collectors/strangers"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -31,11 +30,11 @@ func Survey(ctx context.Context, cfg Config) Status {
 	for _, s := range open {
 		_ = s.Close() // what it took ends with this process at the latest
 	}
-	others, err := strangers.Open(host)
-	if err == nil {
+	others, more := openStrangers(host)
+	if others != nil {
 		_ = others.Close()
 	}
-	coverage = append(coverage, strangersCoverage(err))
+	coverage = append(coverage, more...)
 	s := Status{Coverage: coverage}
 	var said seen
 	var gateways found

@@ -61,8 +61,8 @@ type Event struct {
 	Proc   ProcID
 	Source Source
 	Body   Body
-	// Stranger: Proc is in no watched tree. What it acted upon belongs to
-	// Gateway, where that is known.
+	// Stranger: Proc is in no watched tree. What it, or somebody unknown, acted
+	// upon belongs to Gateway, where that is known.
 	Stranger bool
 	Gateway  string
 }

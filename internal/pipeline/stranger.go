@@ -7,20 +7,27 @@ import (
 )
 
 // stranger takes in what a process outside of every tree did. Who it is comes
-// first, as a snapshot. Such a process is known for the grace of the dead only:
-// its end is not told.
+// first, as a snapshot, and is part of the records of what it did. Such a process
+// is known for the grace of the dead only: its end is not told.
 func (p *Pipeline) stranger(ev event.Event) {
 	if x, ok := ev.Body.(event.Exec); ok {
 		p.table.Exec(ev.Proc, x)
 		p.table.Exit(ev.Proc, p.now)
+		return
 	}
 	p.writers.note(ev, nil, p.rootsOf(ev, nil), p.now)
 	p.hold(p.newItem(ev, nil))
 }
 
 // attribute answers for a fact. A stranger acts for nobody, and for no skill
-// that is known; to whose gateway it did something is.
+// that is known; to whose gateway it did something is. Somebody unknown acts for
+// whoever it may be.
 func (p *Pipeline) attribute(it *item) *event.Attribution {
+	if !it.ev.Stranger && it.ev.Proc.IsZero() && it.ev.Gateway != "" {
+		return &event.Attribution{Gateway: it.ev.Gateway, Confidence: event.None, Evidence: []event.Evidence{
+			{Kind: "unknown_process", Detail: "done to a file of that gateway; who did it was not seen"},
+		}}
+	}
 	if !it.ev.Stranger {
 		return p.engine.Attribute(it.scope, it.ev)
 	}

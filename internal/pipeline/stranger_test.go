@@ -23,7 +23,7 @@ func TestAStrangersActSaysWhoItWasAndWhoseTheFileIs(t *testing.T) {
 	b.stranger(6, 4, proc(500), event.FileOpen{Path: workspace + "/SOUL.md", Write: true})
 	b.Flush()
 	opens := b.find(event.KindFileOpen, 500)
-	if len(opens) != 2 || len(b.find(event.KindExec, 500)) != 1 {
+	if len(opens) != 2 || len(b.find(event.KindExec, 500)) != 0 {
 		t.Fatalf("records: %+v", b.records)
 	}
 	r := opens[0]
@@ -48,6 +48,17 @@ func TestAStrangerOfWhomNothingIsKnownHasNoProgram(t *testing.T) {
 		t.Errorf("a stranger's read is an agent's: %+v", got)
 	}
 	b.wantFired("openclaw-secrets-read-by-its-user  1")
+}
+
+func TestAChangeByNobodyKnownNamesTheGatewayAndNoProcess(t *testing.T) {
+	b := newBench(t, 0)
+	b.Push(event.Event{Time: at(1), Source: event.SourceInotify, Gateway: state, Body: event.FileOpen{Path: workspace + "/SOUL.md", Write: true}})
+	b.Flush()
+	got := b.find(event.KindFileOpen, 0)
+	if len(got) != 1 || got[0].Process != nil || got[0].Stranger || got[0].Attribution.Gateway != state || got[0].Attribution.Confidence != event.None {
+		t.Errorf("%+v", got)
+	}
+	b.wantFired()
 }
 
 func TestAStrangersProcessIsNoChildOfATree(t *testing.T) {

@@ -30,8 +30,11 @@ const (
 // note remembers changes in a skill root, and of SKILL.md and directories
 // anywhere. Who is in no known tree counts only as a stranger.
 func (w writers) note(ev event.Event, scope *attribution.Scope, roots []string, now time.Time) {
-	if scope == nil && !ev.Stranger || len(w) >= maxWriters {
+	if scope == nil && !ev.Stranger {
 		return
+	}
+	if len(w) >= maxWriters {
+		clear(w) // to know nobody is better than to name one who was not the last
 	}
 	within := func(p string) bool {
 		return slices.ContainsFunc(roots, func(r string) bool { return strings.HasPrefix(p, r+"/") })
