@@ -27,7 +27,8 @@
 // makes every system call of the host dearer until it boots again.
 //
 // What it does not show: other kernels and machines than this one, and a cold
-// page cache.
+// page cache. The agent watches all gateways of the host: one that is not the
+// bench's spoils the figures, which is noted.
 package main
 
 import (

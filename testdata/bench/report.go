@@ -154,6 +154,9 @@ func (r *report) add(w workload, c condition, round int, s sample) {
 			Workload: w.name, Condition: c.name, N: w.n, Of: w.of, agent: c.agent, watched: c.watched, shipped: c.shipped,
 		})
 	}
+	if s.others > 0 {
+		r.note("other gateways ran on this host: what the agent did for them is in its figures")
+	}
 	e := r.Rows[i]
 	wall := s.wall.Seconds()
 	if c.name == "without" {
