@@ -115,7 +115,7 @@ func bench(o order) (*report, error) {
 				// Another order each round.
 				if c := all[(i+round)%len(all)]; c.fits(w) {
 					if err := run(round, w, c); err != nil {
-						return nil, err
+						return r, err
 					}
 				}
 			}
@@ -128,7 +128,7 @@ func bench(o order) (*report, error) {
 	for round := range o.rounds {
 		for _, w := range chosen {
 			if err := run(round, w, condition{name: audit.name, peer: &audit}); err != nil {
-				return nil, err
+				return r, err
 			}
 		}
 	}
