@@ -66,12 +66,12 @@ func BenchmarkEvent(b *testing.B) {
 	})
 }
 
-// A million processes in a thousand seconds. Ten thousand are the roots of calls
-// that no record explains; of the others a tenth execs.
+// A million processes in a thousand seconds. A thousand are the roots of calls that
+// no record explains; of the others a tenth execs.
 func TestAMillionShortLivesTakeBoundedMemory(t *testing.T) {
 	f := newFilm(nil)
 	table := proctab.New(proctab.DefaultLimits, f.e.Forget)
-	const lives, each = 1_000_000, 100 // processes of a call
+	const lives, each = 1_000_000, 1000 // processes of a call
 	begin, args := f.at(1), []string{"true"}
 	var root event.ProcID
 	most, open := 0, 0

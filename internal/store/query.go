@@ -56,8 +56,9 @@ type terms struct {
 func (t *terms) add(set map[string]bool, r *event.Record) {
 	one := func(field byte, value string) {
 		if value != "" {
-			s := term(field, value)
-			set[s] = set[s]
+			if s := term(field, value); !set[s] {
+				set[s] = false
+			}
 		}
 	}
 	if r.Kind != t.kind {

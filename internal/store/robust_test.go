@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -377,4 +379,45 @@ func realistic(n int) event.Record {
 		r.File = &event.File{Path: fmt.Sprintf("/usr/lib/python3/dist-packages/mod%d/file%d.py", n%37, n), Operation: "read"}
 	}
 	return r
+}
+
+// The memory of a written block is used for the next one. Nothing of one may
+// show in another, also where a transaction fails half way, or empties lines.
+func TestBlocksFilledInUsedMemoryKeepTheirLines(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "events.db"), store.Limits{})
+	unfit := event.Alert{ID: "01ALERT", Time: time.Date(1<<20, 1, 1, 0, 0, 0, 0, time.UTC)} // no JSON has such a year
+	var want []string
+	n := 0
+	for i, size := range []int{1, 300, 256, 1024, 255, 2, 1, 700, 256, 512, 1500, 3} {
+		batch := make([]event.Record, size)
+		for k := range batch {
+			n++
+			batch[k] = fileOpen(n, "skill"+strconv.Itoa(i), int32(1000+n%7))
+			want = append(want, strconv.Itoa(n))
+		}
+		failing := slices.Clone(batch)
+		for k := range failing { // other lines, in the same places
+			failing[k] = fileOpen(900_000+n+k, "no-skill", 9)
+		}
+		if err := s.Append(failing, []event.Alert{unfit}); err == nil {
+			t.Fatal("an alert without JSON was stored")
+		}
+		add(t, s, batch)
+		if i%3 == 2 { // the last line moves to the end
+			again := batch[size-1]
+			again.Amended = true
+			add(t, s, []event.Record{again})
+		}
+	}
+	if got := ids(t, s, store.Query{Oldest: true}); got != strings.Join(want, " ") {
+		t.Errorf("%d records came back, want %d in order", len(strings.Fields(got)), len(want))
+	}
+	if got := ids(t, s, store.Query{Skill: "no-skill"}); got != "" {
+		t.Errorf("of what failed there is %s", got)
+	}
+	for i, size := range []int{1, 300} {
+		if got := len(strings.Fields(ids(t, s, store.Query{Skill: "skill" + strconv.Itoa(i)}))); got != size {
+			t.Errorf("%d records are found by skill%d, want %d", got, i, size)
+		}
+	}
 }

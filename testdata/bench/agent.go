@@ -143,7 +143,7 @@ func (a *agent) settled(gateways int) (status, error) {
 		time.Sleep(700 * time.Millisecond)
 		used := cpu(a.cmd.Process.Pid) - before
 		if time.Now().After(end) {
-			return status{}, fmt.Errorf("agent is not done after %s: %s", patience, waits)
+			return status{}, fmt.Errorf("agent is not done after %s: %s; does another gateway run on this host?", patience, waits)
 		}
 		if used > idle {
 			waits = fmt.Sprintf("it used %s of CPU in the last 0.7 s", used)

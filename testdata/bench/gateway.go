@@ -26,11 +26,13 @@ const gatewayTitle = "openclaw-gatewa"
 //go:embed gateway.mjs
 var gatewayScript []byte
 
-// takeName names the first thread, which is the process.
+// takeName names the first thread, which is the process. Where the runtime has
+// moved us to another one, the program begins again: exec makes the thread that
+// calls it the first.
 func takeName(name string) error {
 	runtime.LockOSThread()
 	if unix.Gettid() != unix.Getpid() {
-		return errors.New("take name: not on the first thread")
+		return fmt.Errorf("begin again: %w", unix.Exec("/proc/self/exe", os.Args, os.Environ()))
 	}
 	b := append([]byte(name), 0)
 	return unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&b[0])), 0, 0, 0)

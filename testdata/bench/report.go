@@ -24,7 +24,13 @@ type report struct {
 	Notes  []string `json:"notes,omitempty"`
 	Rows   []*entry `json:"results"`
 
-	base map[string][]float64 // seconds without an agent, by workload and round
+	base map[pair]float64 // seconds without an agent
+}
+
+// A pair is what ratios are taken within.
+type pair struct {
+	workload string
+	round    int
 }
 
 // An entry is a workload under a condition.
@@ -46,6 +52,7 @@ type entry struct {
 	Targets   []target `json:"targets,omitempty"`
 
 	agent, watched, shipped bool
+	rounds                  []int
 	walls, ratios, cpus     []float64
 	events, wires           []float64
 }
@@ -106,7 +113,7 @@ const (
 )
 
 func newReport(o order) *report {
-	r := &report{CPUs: runtime.NumCPU(), Rounds: o.rounds, Scale: o.scale, base: map[string][]float64{}}
+	r := &report{CPUs: runtime.NumCPU(), Rounds: o.rounds, Scale: o.scale, base: map[pair]float64{}}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		r.Kernel = unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:])
@@ -154,11 +161,15 @@ func (r *report) add(w workload, c condition, round int, s sample) {
 			Workload: w.name, Condition: c.name, N: w.n, Of: w.of, agent: c.agent, watched: c.watched, shipped: c.shipped,
 		})
 	}
+	if s.others > 0 {
+		r.note("other gateways ran on this host: what the agent did for them is in its figures")
+	}
 	e := r.Rows[i]
 	wall := s.wall.Seconds()
 	if c.name == "without" {
-		r.base[w.name] = append(r.base[w.name], wall)
+		r.base[pair{w.name, round}] = wall
 	}
+	e.rounds = append(e.rounds, round)
 	e.walls, e.cpus = append(e.walls, wall), append(e.cpus, s.cpu.Seconds())
 	e.events, e.wires = append(e.events, float64(s.events)), append(e.wires, s.wire)
 	e.Memory, e.Lost, e.Early = max(e.Memory, s.memory), e.Lost+s.lost, e.Early+s.early
@@ -183,8 +194,8 @@ func (r *report) finish() {
 	for _, e := range r.Rows {
 		e.ratios = e.ratios[:0]
 		for i, wall := range e.walls {
-			if base := r.base[e.Workload]; i < len(base) && base[i] > 0 {
-				e.ratios = append(e.ratios, wall/base[i])
+			if base := r.base[pair{e.Workload, e.rounds[i]}]; base > 0 {
+				e.ratios = append(e.ratios, wall/base)
 			}
 		}
 		e.Wall, e.Ratio, e.CPU = spreadOf(e.walls), spreadOf(e.ratios), spreadOf(e.cpus)

@@ -55,6 +55,7 @@ func (c condition) fits(w workload) bool {
 
 // A sample is one run.
 type sample struct {
+	others int           // gateways on this host that are not the bench's
 	wall   time.Duration // that the workload took
 	cpu    time.Duration // of the agent, or the peer
 	memory float64       // its peak, MB
@@ -114,7 +115,7 @@ func bench(o order) (*report, error) {
 				// Another order each round.
 				if c := all[(i+round)%len(all)]; c.fits(w) {
 					if err := run(round, w, c); err != nil {
-						return nil, err
+						return r, err
 					}
 				}
 			}
@@ -127,7 +128,7 @@ func bench(o order) (*report, error) {
 	for round := range o.rounds {
 		for _, w := range chosen {
 			if err := run(round, w, condition{name: audit.name, peer: &audit}); err != nil {
-				return nil, err
+				return r, err
 			}
 		}
 	}
@@ -225,6 +226,11 @@ func (b *bed) beside(o order, w workload, c condition, j job, dir string) (s sam
 	before, err := a.settled(c.trees)
 	if err != nil {
 		return s, err
+	}
+	for _, g := range before.Gateways {
+		if !strings.HasPrefix(g.StateDir, b.dir+"/") {
+			s.others++
+		}
 	}
 	pid, wire := a.cmd.Process.Pid, b.servers.received.Load()
 	stopProfile, err := profile(o, w, c, pid)
