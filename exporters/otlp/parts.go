@@ -112,7 +112,9 @@ func putNetwork(a attributes, n *event.Network) {
 		a.str("destination.address", host(n))
 		a.num("destination.port", int64(n.PeerPort))
 	}
-	a.str("clawwatch.network.host", n.Host)
+	if n.Vouched() == "" {
+		a.str("clawwatch.network.host", n.Host) // the process's own word, and no destination
+	}
 	a.str("clawwatch.network.host_source", n.HostSource)
 	a.str("clawwatch.network.host_also", n.HostAlso)
 	a.yes("clawwatch.network.ech", n.ECH)
