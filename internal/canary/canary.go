@@ -190,7 +190,9 @@ func Fly(in io.Reader, out io.Writer, dir string) error {
 	}
 	for _, d := range Doors() {
 		if err := d.do(b); err != nil {
-			fmt.Fprintln(out, d.Name, strings.ReplaceAll(err.Error(), "\n", "; "))
+			if _, err := fmt.Fprintln(out, d.Name, strings.ReplaceAll(err.Error(), "\n", "; ")); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
