@@ -4,7 +4,8 @@
 //
 // The deeds are done by a process of their own, which the agent starts, marks
 // like one of OpenClaw's and lets go; what is seen of it is not reported as an
-// event. All of its files lie in a directory that the agent makes for it and removes.
+// event. All of its files lie in a directory that the agent makes for it and
+// removes.
 package canary
 
 import (
