@@ -129,8 +129,8 @@ test-packages: deps-packages $(ROOTFS) $(NFPM) ## the packages: contents, servic
 	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" CI=$(CI) CLAWWATCH_ROOTFS=$(ROOTFS) CLAWWATCH_NFPM=$(NFPM) $(GO) test -count=1 -timeout 20m -v ./testdata/packages
 
 deps-packages:
-	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null && command -v rpm >/dev/null && command -v lintian >/dev/null && command -v rpmlint >/dev/null || \
-	  { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends debootstrap systemd-container rpm lintian rpmlint; }
+	@command -v debootstrap >/dev/null && command -v systemd-nspawn >/dev/null && command -v rpm >/dev/null && command -v lintian >/dev/null && command -v rpmlint >/dev/null && command -v gcc >/dev/null || \
+	  { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends debootstrap systemd-container rpm lintian rpmlint gcc libc6-dev; }
 
 $(NFPM):
 	GOBIN=$(CACHE) $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -209,25 +208,6 @@ func (e *examination) sight(coverage []event.Coverage) {
 		default:
 			e.add("sensor", isWell, "", "%s, %s: %s", c.Probe, c.Fidelity, kinds)
 		}
-	}
-}
-
-// trial judges what the sensors saw of what was done for them to see.
-func (e *examination) trial(t *agent.Trial) {
-	switch {
-	case t == nil:
-	case t.Err != "":
-		e.add("trial", isAmiss, "", "the sensors could not be tried: %s", t.Err)
-	case len(t.Unseen) > 0:
-		e.add("trial", isBlind, "restart the agent; who detached its probes?", "at %s these were done and not seen: %s", console.Time(t.Time), strings.Join(t.Unseen, " "))
-	default:
-		e.add("trial", isWell, "", "at %s each of these was done and seen: %s", console.Time(t.Time), strings.Join(t.Seen, " "))
-	}
-	if t == nil {
-		return
-	}
-	for _, door := range slices.Sorted(maps.Keys(t.Cannot)) {
-		e.add("trial", isNote, "", "%s could not be tried: %s", door, t.Cannot[door])
 	}
 }
 

@@ -89,7 +89,7 @@ func announce(w io.Writer, cfg agent.Config) func(agent.Status) {
 		}
 		fmt.Fprintf(&b, "  rules: %d; policy: %s\n", s.Intent.Rules, policyName(cfg.Policy))
 		for _, t := range cfg.OTLP {
-			fmt.Fprintf(&b, "  shipping to %s\n", t.Shown())
+			fmt.Fprintf(&b, "  shipping to %s\n", t.Endpoint)
 		}
 		fmt.Fprintln(&b, "  looking for OpenClaw gateways, those that run and those that start later")
 		fmt.Fprintln(&b, "  ask from another terminal: clawwatch doctor, clawwatch alerts --follow")
@@ -121,7 +121,7 @@ func logReady(log *slog.Logger, cfg agent.Config) func(agent.Status) {
 			}
 		}
 		for _, t := range cfg.OTLP {
-			log.Info("shipping", "endpoint", t.Shown())
+			log.Info("shipping", "endpoint", t.Endpoint)
 		}
 	}
 }

@@ -64,20 +64,13 @@ type Header struct {
 // Validate checks a target.
 func (t *Target) Validate() error {
 	u, err := url.Parse(t.Endpoint)
-	if strings.Contains(t.Endpoint, "@") { // not quoted: there may be a password in it
-		return errors.New("endpoint: credentials do not belong into it; put them into headers, with a value_file")
+	if strings.ContainsAny(t.Endpoint, "@?#") { // not quoted: there may be a secret in it
+		return errors.New("endpoint: user, password, query and fragment are not allowed; use headers, with a value_file")
 	}
 	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "grpc", "grpcs"}, u.Scheme) {
 		return fmt.Errorf("endpoint %q: http(s)://host:4318 or grpc(s)://host:4317 is wanted", t.Endpoint)
 	}
 	return nil
-}
-
-// Shown is the endpoint for logs and people: its query, which may hold a token,
-// is left out.
-func (t *Target) Shown() string {
-	address, _, _ := strings.Cut(t.Endpoint, "?")
-	return address
 }
 
 // A RingSize is a size that a ring buffer can have.

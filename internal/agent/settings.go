@@ -82,11 +82,6 @@ func show(key string, v reflect.Value) string {
 		if strings.Contains(key, ".headers[") && strings.HasSuffix(key, ".value") && value != "" {
 			return masked
 		}
-		if strings.HasSuffix(key, ".endpoint") {
-			if address, _, query := strings.Cut(value, "?"); query {
-				return address + "?" + masked
-			}
-		}
 		return value
 	}
 	if v.Kind() == reflect.Slice {

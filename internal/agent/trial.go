@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ type Trial struct {
 	Time   time.Time         `json:"time"`
 	Seen   []string          `json:"seen,omitempty"`   // doors, as package canary names them
 	Unseen []string          `json:"unseen,omitempty"` // gone through, and not seen
-	Cannot map[string]string `json:"cannot,omitempty"` // not gone through, and why
+	Cannot map[string]string `json:"cannot,omitempty"` // not gone through, or known not to be seen, and why
 	Err    string            `json:"error,omitempty"`  // why there was no trial
 }
 
@@ -95,7 +96,7 @@ func (f *flight) end() (unseen map[string]canary.Door) {
 func (a *Agent) tryOut(ctx context.Context) {
 	ticks := time.NewTicker(tryEvery)
 	defer ticks.Stop()
-	blind := false
+	var blind []string // what was said to be
 	var waits chan struct{}
 	for {
 		t := a.try(ctx)
@@ -107,16 +108,17 @@ func (a *Agent) tryOut(ctx context.Context) {
 		case t == nil:
 		case t.Err != "":
 			a.log.Warn("try the sensors", "error", t.Err)
+		case slices.Equal(t.Unseen, blind): // said already, or nothing to say
 		case len(t.Unseen) > 0:
 			a.log.Error("the sensors are blind to what they should see", "doors", t.Unseen)
 			a.emit(event.Event{Time: t.Time, Source: event.SourceAgent, Body: event.Coverage{
 				Probe: canaryProbe, Kinds: kindsOf(t.Unseen), Fidelity: "none",
 				Reason: "attached, and does not see what is done: " + strings.Join(t.Unseen, " "),
 			}})
-			blind = true
-		case blind:
+			blind = t.Unseen
+		default:
 			a.emit(event.Event{Time: t.Time, Source: event.SourceAgent, Body: event.Coverage{Probe: canaryProbe, Fidelity: collectors.Complete.String()}})
-			blind = false
+			blind = nil
 		}
 		if waits != nil {
 			close(waits)
@@ -180,12 +182,22 @@ func (a *Agent) claims(k event.Kind) bool {
 	})
 }
 
+// known gives what a sensor itself says that it does not see of a kind.
+func (a *Agent) known(k event.Kind) string {
+	for _, c := range a.sensors.covers() {
+		if c.Fidelity != "none" && c.Reason != "" && slices.Contains(c.Kinds, k) {
+			return c.Reason
+		}
+	}
+	return ""
+}
+
 func (a *Agent) fly(ctx context.Context, watcher collectors.Watcher, doors []canary.Door, t *Trial) error {
-	dir, err := os.MkdirTemp(a.cfg.StateDir, "canary")
-	if err != nil {
+	dir := filepath.Join(a.cfg.StateDir, "canary")
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil { // one that was killed leaves its own
 		return fmt.Errorf("make directory for the canary: %w", err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // it is tried again within the hour
+	defer os.RemoveAll(dir) //nolint:errcheck // the next trial begins with it
 	ctx, cancel := context.WithTimeout(ctx, tryEnd)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "canary", dir)
@@ -235,6 +247,8 @@ func (a *Agent) fly(ctx context.Context, watcher collectors.Watcher, doors []can
 	for _, d := range doors {
 		switch _, missing := unseen[d.Name]; {
 		case t.Cannot[d.Name] != "":
+		case missing && a.known(d.Kind) != "":
+			t.Cannot[d.Name] = a.known(d.Kind)
 		case missing:
 			t.Unseen = append(t.Unseen, d.Name)
 		default:

@@ -4,8 +4,8 @@
 //
 // The deeds are done by a process of their own, which the agent starts, marks
 // like one of OpenClaw's and lets go; what is seen of it is not reported as an
-// event. One round takes some 50 ms and 20 system calls, and all of its files
-// lie in a directory that the agent makes for it and removes.
+// event. All of its files lie in a directory that the agent makes for it and
+// removes.
 package canary
 
 import (
@@ -190,7 +190,9 @@ func Fly(in io.Reader, out io.Writer, dir string) error {
 	}
 	for _, d := range Doors() {
 		if err := d.do(b); err != nil {
-			fmt.Fprintln(out, d.Name, strings.ReplaceAll(err.Error(), "\n", "; "))
+			if _, err := fmt.Fprintln(out, d.Name, strings.ReplaceAll(err.Error(), "\n", "; ")); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

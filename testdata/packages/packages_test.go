@@ -262,7 +262,7 @@ func TestTheServiceSeesWhatRootSees(t *testing.T) {
 	deb := one(t, host(t)+"/*.deb")
 	goBuild(t, filepath.Join(at, "opt/node"), "./gateway")
 	// Linked with C it cannot give up its privileges, and says so.
-	run(t, "env", "CGO_ENABLED=1", "go", "build", "-trimpath", "-tags", "netgo,osusergo", "-ldflags", "-linkmode=external", "-o", filepath.Join(at, "opt/clawwatch"), project+"/cmd/clawwatch")
+	run(t, "env", "CGO_ENABLED=1", "go", "build", "-trimpath", "-tags", "netgo,osusergo", "-ldflags", "-linkmode=external -extldflags=-static", "-o", filepath.Join(at, "opt/clawwatch"), project+"/cmd/clawwatch")
 	run(t, "cp", deb, at+"/opt/first.deb")
 	m := boot(t, at)
 	m.run("dpkg -i /opt/first.deb")
