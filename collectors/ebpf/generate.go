@@ -2,4 +2,4 @@ package ebpf
 
 // The object and its Go face are made by clang and committed, so that neither a
 // build nor a test of anything else needs clang.
-//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target amd64,arm64 -cc clang-14 -strip llvm-strip-14 -type kind -type cause -type flags -type header -type addrs -type fork_rec -type exec_rec -type args_rec -type exit_rec -type candidate_rec -type open_rec -type change_rec -type sock_rec -type dns_rec -type drop_counts -type mark sensor bpf/sensor.bpf.c -- -mcpu=v3 -Wall -Werror
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -target amd64,arm64 -cc clang-14 -strip llvm-strip-14 -type kind -type cause -type flags -type header -type addrs -type fork_rec -type exec_rec -type args_rec -type exit_rec -type candidate_rec -type open_rec -type file_id -type attribute -type change_rec -type uring_rec -type use_key -type use -type how -type call -type call_how -type sock_rec -type dns_rec -type drop_counts -type mark sensor bpf/sensor.bpf.c -- -mcpu=v3 -Wall -Werror

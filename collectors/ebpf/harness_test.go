@@ -27,6 +27,7 @@ func actions() map[string]func(out io.Writer) error {
 		"shorts": actShorts, "long-args": actLongArgs, "environment": actEnvironment,
 		"thread-exec": actThreadExec, "leader-gone": actLeaderGone,
 		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
+		"doors": actDoors,
 		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
 }
@@ -281,9 +282,10 @@ func TestSensor(t *testing.T) {
 		"A stranger's start time is not watched":         testWrongStart,
 		"A process named openclaw is a candidate":        testCandidate,
 		"Files are reported by their real path":          testFiles,
+		"Every door to a file is seen":                   testDoors,
 		"Threads that ran before Watch are seen":         testThreads,
 		"Paths cross a bind mount":                       testBind,
-		"Files opened through io_uring are counted lost": testUring,
+		"A file opened through io_uring is seen":         testUring,
 		"TCP totals are exact":                           testTCP,
 		"A refused connection tells why":                 testRefused,
 		"Calling connect again is no second connection":  testAgain,

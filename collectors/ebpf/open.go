@@ -1,6 +1,7 @@
 package ebpf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -45,7 +46,7 @@ func open(cfg collectors.Config) (*sensor, error) {
 	if err := mountTracefs(); err != nil {
 		return nil, err
 	}
-	s := &sensor{procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}}
+	s := &sensor{procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, armed: map[string][]link.Link{}, lost: map[loss]uint64{}}
 	if s.procPath == "" {
 		s.procPath = "/proc"
 	}
@@ -114,6 +115,9 @@ func (s *sensor) load(ringSize int) error {
 	if err := spec.Variables[sensorVarWakeBytes].Set(uint64(ringSize / 16)); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarWakeBytes, err)
 	}
+	if err := spec.Variables[sensorVarFileBytes].Set(uint64(ringSize / 4 * 3)); err != nil {
+		return fmt.Errorf("set %s: %w", sensorVarFileBytes, err)
+	}
 	ns, err := namespace(filepath.Join(s.procPath, "self"), "pid")
 	if err != nil {
 		return fmt.Errorf("read PID namespace: %w", err)
@@ -124,8 +128,10 @@ func (s *sensor) load(ringSize int) error {
 	optional := map[string]*ebpf.ProgramSpec{}
 	for _, p := range programs() {
 		if p.lack != "" {
-			optional[p.name] = spec.Programs[p.name]
-			delete(spec.Programs, p.name)
+			for _, name := range []string{p.name, p.older} {
+				optional[name] = spec.Programs[name]
+				delete(spec.Programs, name)
+			}
 		}
 	}
 	cache := btf.NewCache()
@@ -135,21 +141,36 @@ func (s *sensor) load(ringSize int) error {
 	}
 	s.maps = must.Maps
 	s.udpEnds = must.Variables[sensorVarUdpEnds]
+	s.usesTurn = must.Variables[sensorVarUsesTurn]
 	maps.Copy(s.progs, must.Programs)
 	for _, p := range programs() {
 		if p.lack == "" {
 			continue
 		}
-		spec.Programs = map[string]*ebpf.ProgramSpec{p.name: optional[p.name]}
-		one, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: cache, MapReplacements: s.maps})
-		if err != nil {
+		if s.progs[p.name], err = s.loadOne(spec, optional, p, cache); err != nil {
 			s.blind(p, err)
-			continue
+			delete(s.progs, p.name)
 		}
-		s.progs[p.name] = one.DetachProgram(p.name)
-		one.Close()
 	}
 	return nil
+}
+
+// loadOne loads a program that the sensor can do without, or its older form.
+func (s *sensor) loadOne(spec *ebpf.CollectionSpec, from map[string]*ebpf.ProgramSpec, p program, cache *btf.Cache) (*ebpf.Program, error) {
+	var first error
+	for _, name := range []string{p.name, p.older} {
+		if name == "" {
+			break
+		}
+		spec.Programs = map[string]*ebpf.ProgramSpec{name: from[name]}
+		one, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: cache, MapReplacements: s.maps})
+		if err == nil {
+			defer one.Close()
+			return one.DetachProgram(name), nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return nil, first
 }
 
 // blind notes what cannot be seen without p.

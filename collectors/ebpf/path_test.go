@@ -88,22 +88,22 @@ func TestResolve(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := r.resolve(place{text: root + test.place, dir: "/"}, ns, int32(os.Getpid()))
+			got, _ := r.resolve(place{text: root + test.place, dir: "/"}, ns, int32(os.Getpid()))
 			if got != root+test.want {
 				t.Errorf("%s, want %s", got, root+test.want)
 			}
 		})
 	}
 	t.Run("relative to a directory", func(t *testing.T) {
-		got := r.resolve(place{text: "relative/x", dir: root}, ns, int32(os.Getpid()))
+		got, _ := r.resolve(place{text: "relative/x", dir: root}, ns, int32(os.Getpid()))
 		if got != root+"/d/x" {
 			t.Errorf("%s, want %s", got, root+"/d/x")
 		}
 	})
 	t.Run("in a namespace that is gone", func(t *testing.T) {
-		got := r.resolve(place{text: root + "/relative/x", dir: "/"}, ns+1, int32(os.Getpid()))
-		if got != root+"/relative/x" {
-			t.Errorf("%s, want it as written", got)
+		got, sure := r.resolve(place{text: root + "/relative/x", dir: "/"}, ns+1, int32(os.Getpid()))
+		if got != root+"/relative/x" || sure {
+			t.Errorf("%s, sure %v, want it as written", got, sure)
 		}
 	})
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -26,9 +28,11 @@ const (
 type program struct {
 	name  string
 	hook  hook
-	armed bool     // attached only while something is watched
-	calls []string // system calls; one that the architecture lacks is passed over
+	armed bool       // attached only while something is watched
+	calls []string   // system calls; one that the architecture lacks is passed over
+	call  sensorCall // what is where in their arguments
 	kinds []event.Kind
+	older string // the program for kernels where this one does not fit
 	// lack says what cannot be seen without it; where it is empty there is no
 	// sensor without it.
 	lack string
@@ -37,11 +41,11 @@ type program struct {
 // programs are all there are, in the order in which they are attached: what
 // looks a socket up comes before what puts it there.
 func programs() []program {
-	file := func(name string, kind event.Kind, calls ...string) program {
+	net := func(name string, kind event.Kind, calls ...string) program {
 		return program{name: name, hook: syscalls, armed: true, calls: calls, kinds: []event.Kind{kind}}
 	}
 	udp := []event.Kind{event.KindConnect, event.KindClose}
-	return []program{
+	return slices.Concat([]program{
 		{name: sensorProgForked, kinds: []event.Kind{event.KindFork}},
 		{name: sensorProgExeced, kinds: []event.Kind{event.KindExec}},
 		{name: sensorProgExited, kinds: []event.Kind{event.KindExit}},
@@ -53,29 +57,16 @@ func programs() []program {
 		{name: sensorProgDnsAnswered, hook: cgroup, kinds: []event.Kind{event.KindDNS}, lack: "the names behind addresses"},
 		{name: sensorProgUdpSent, armed: true, kinds: udp[1:], lack: "bytes sent on UDP sockets"},
 		{name: sensorProgUdpReceived, armed: true, kinds: udp[1:], lack: "bytes received on UDP sockets"},
-		{
-			name: sensorProgUringSubmitted, armed: true, lack: "that io_uring was used",
-			kinds: []event.Kind{
-				event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
-				event.KindConnect, event.KindAccept,
-			},
-		},
-
-		file(sensorProgOpened, event.KindFileOpen, "open", "openat", "openat2", "creat"),
-		file(sensorProgRenameDone, event.KindFileRename, "rename"),
-		file(sensorProgRenameatDone, event.KindFileRename, "renameat", "renameat2"),
-		file(sensorProgUnlinkDone, event.KindFileDelete, "unlink"),
-		file(sensorProgUnlinkatDone, event.KindFileDelete, "unlinkat"),
-		file(sensorProgRmdirDone, event.KindFileDelete, "rmdir"),
-		file(sensorProgMkdirDone, event.KindFileCreate, "mkdir"),
-		file(sensorProgMkdiratDone, event.KindFileCreate, "mkdirat"),
-		file(sensorProgConnected, event.KindConnect, "connect"),
-		file(sensorProgAccepted, event.KindAccept, "accept", "accept4"),
-		file(sensorProgSendtoDone, event.KindConnect, "sendto"),
-		file(sensorProgSendmsgDone, event.KindConnect, "sendmsg"),
-		file(sensorProgSendmmsgDone, event.KindConnect, "sendmmsg"),
-	}
+		net(sensorProgConnected, event.KindConnect, "connect"),
+		net(sensorProgAccepted, event.KindAccept, "accept", "accept4"),
+		net(sensorProgSendtoDone, event.KindConnect, "sendto"),
+		net(sensorProgSendmsgDone, event.KindConnect, "sendmsg"),
+		net(sensorProgSendmmsgDone, event.KindConnect, "sendmmsg"),
+	}, filePrograms(), uringPrograms())
 }
+
+// key tells the attachments of one program apart.
+func (p program) key() string { return p.name + " " + strings.Join(p.calls, " ") }
 
 // attach hooks a loaded program in. Closing all links takes it out again; that
 // waits for the kernel, some 60 ms for each system call.
@@ -102,7 +93,7 @@ func (s *sensor) attach(p program) ([]link.Link, error) {
 func (p program) attachCalls(prog *ebpf.Program) ([]link.Link, error) {
 	var links []link.Link
 	for _, call := range p.calls {
-		l, err := link.Tracepoint("syscalls", "sys_exit_"+call, prog, nil)
+		l, err := link.Tracepoint("syscalls", "sys_exit_"+call, prog, &link.TracepointOptions{Cookie: p.cookie()})
 		if errors.Is(err, os.ErrNotExist) {
 			continue // an older call that newer architectures do without
 		}

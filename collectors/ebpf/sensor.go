@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -35,6 +36,7 @@ type sensor struct {
 	maps      map[string]*ebpf.Map
 	progs     map[string]*ebpf.Program
 	udpEnds   *ebpf.Variable
+	usesTurn  *ebpf.Variable
 	links     []link.Link // always there
 	counter   *link.Iter  // counts the watched
 	reader    *ringbuf.Reader
@@ -42,16 +44,20 @@ type sensor struct {
 	cgroupErr error
 
 	mu       sync.Mutex
-	armed    []link.Link // there while something is watched; nil: nothing is
+	on       bool                   // something is watched: all that is armed is attached
+	armed    map[string][]link.Link // by program.key; what is there though the sensor is off comes out bit by bit
 	coverage []event.Coverage
 	closed   bool
 
 	// Of Run alone.
-	paths  *resolver
-	args   pieces
-	offset int64 // wall clock minus time since boot, ns
-	lost   map[loss]uint64
-	next   struct{ lost, clock, disarm time.Time }
+	paths   *resolver
+	args    pieces
+	uses    uses
+	asked   requests
+	offset  int64 // wall clock minus time since boot, ns
+	lost    map[loss]uint64
+	checked time.Time // when the drops were last counted
+	next    struct{ lost, clock, disarm, uses time.Time }
 }
 
 // Coverage says what this kernel keeps from the sensor's sight; nothing where
@@ -80,7 +86,7 @@ func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
 			if ctx.Err() != nil {
-				return s.reportLost(emit)
+				return s.finish(emit)
 			}
 		case errors.Is(err, ringbuf.ErrClosed):
 			return nil
@@ -96,6 +102,12 @@ func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
 // tick does what is due at this time, and sets the time of the next.
 func (s *sensor) tick(now time.Time, emit func(event.Event)) error {
 	s.paths.forget()
+	if err := s.drainUses(now, emit); err != nil {
+		return err
+	}
+	for _, e := range s.asked.expire(now) {
+		emit(e)
+	}
 	if now.After(s.next.clock) {
 		s.next.clock = now.Add(clockEvery)
 		if err := s.setClock(); err != nil {
@@ -113,6 +125,9 @@ func (s *sensor) tick(now time.Time, emit func(event.Event)) error {
 		if err := s.disarmIdle(); err != nil {
 			return err
 		}
+	}
+	if err := s.takeOut(); err != nil {
+		return err
 	}
 	every := idleEvery
 	if s.isArmed() {
@@ -134,8 +149,14 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 	if f.change != nil {
 		f.body = f.change.body(s.paths, f.proc)
 	}
+	if f.file != nil {
+		s.uses.note(*f.file)
+	}
 	switch f.body.(type) {
 	case nil:
+		if e, ok := s.asked.end(f.request, f.result); ok {
+			emit(e)
+		}
 		return nil // a piece of a larger one
 	case event.Candidate:
 		s.mu.Lock()
@@ -145,8 +166,27 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 			return err
 		}
 	}
-	emit(event.Event{Time: time.Unix(0, int64(f.boot)+s.offset), Proc: f.proc, Source: event.SourceEBPF, Body: f.body})
+	e := event.Event{Time: s.wall(f.boot), Proc: f.proc, Source: event.SourceEBPF, Body: f.body}
+	if f.change != nil && f.request != 0 {
+		if before, ok := s.asked.begin(f.request, e, time.Now()); ok {
+			emit(before)
+		}
+		return nil
+	}
+	s.asked.drop(f.request)
+	emit(e)
 	return nil
+}
+
+// wall turns the kernel's time since boot into that of the clock on the wall.
+func (s *sensor) wall(boot uint64) time.Time { return time.Unix(0, int64(boot)+s.offset) }
+
+// finish tells what is still to be told.
+func (s *sensor) finish(emit func(event.Event)) error {
+	for _, e := range s.asked.expire(time.Time{}) {
+		emit(e)
+	}
+	return errors.Join(s.lastUses(emit), s.reportLost(emit))
 }
 
 // setClock measures what to add to the kernel's time since boot.
@@ -227,23 +267,22 @@ func (s *sensor) withPidfd(id event.ProcID, do func(uint32) error) error {
 }
 
 // arm attaches the hooks that cost others something, if they are not there. It
-// takes 150 ms, and the lock held.
+// takes some 10 ms, and the lock held.
 func (s *sensor) arm() error {
 	if s.closed {
 		return fmt.Errorf("arm sensor: %w", os.ErrClosed)
 	}
-	if s.armed != nil {
+	if s.on {
 		return nil
 	}
-	var armed []link.Link
 	for _, p := range programs() {
 		prog := s.progs[p.name]
-		if !p.armed || prog == nil {
+		if !p.armed || prog == nil || s.armed[p.key()] != nil {
 			continue
 		}
 		links, err := s.attach(p)
 		if err != nil && p.lack == "" {
-			return errors.Join(fmt.Errorf("arm sensor: %w", err), closeLinks(armed))
+			return fmt.Errorf("arm sensor: %w", err)
 		}
 		if err != nil {
 			s.blind(p, err)
@@ -251,30 +290,30 @@ func (s *sensor) arm() error {
 			_ = prog.Close()
 			continue
 		}
+		s.armed[p.key()] = links
 		if p.name == sensorProgSockReleased {
 			if err := s.udpEnds.Set(true); err != nil {
-				return errors.Join(fmt.Errorf("set %s: %w", sensorVarUdpEnds, err), closeLinks(links), closeLinks(armed))
+				return fmt.Errorf("set %s: %w", sensorVarUdpEnds, err)
 			}
 		}
-		armed = append(armed, links...)
 	}
-	s.armed = armed
+	s.on = true
 	return s.reader.Flush() // so that Run sets a deadline fit for it
 }
 
 func (s *sensor) isArmed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.armed != nil
+	return s.on || len(s.armed) > 0
 }
 
-// disarmIdle takes the costly hooks out when nothing is watched any more and no
-// socket is left whose end is to be told. Watch has to wait meanwhile; a process
-// that the kernel side marks comes with a Candidate, which arms again.
+// disarmIdle has the costly hooks taken out when nothing is watched any more and
+// no socket is left whose end is to be told. A process that the kernel side marks
+// comes with a Candidate, which arms again.
 func (s *sensor) disarmIdle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.armed == nil {
+	if !s.on {
 		return nil
 	}
 	n, err := s.watched()
@@ -285,9 +324,25 @@ func (s *sensor) disarmIdle() error {
 	if err := s.maps[sensorMapFlows].NextKey(nil, &key); !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return err
 	}
-	armed := s.armed
-	s.armed = nil
-	return closeLinks(armed)
+	s.on = false
+	return nil
+}
+
+// takeOut detaches one program of a sensor that is off, the last one first.
+// There are many, and whoever wants to watch waits for one of them only.
+func (s *sensor) takeOut() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.on || len(s.armed) == 0 {
+		return nil
+	}
+	for _, p := range slices.Backward(programs()) {
+		if links, ok := s.armed[p.key()]; ok {
+			delete(s.armed, p.key())
+			return closeLinks(links)
+		}
+	}
+	return nil
 }
 
 // watched counts the marked processes, which takes the kernel 2 µs for each
@@ -313,7 +368,7 @@ func (s *sensor) Close() error {
 		return nil
 	}
 	s.closed = true
-	errs := []error{closeLinks(s.armed), closeLinks(s.links)}
+	errs := []error{closeLinks(slices.Concat(slices.Collect(maps.Values(s.armed))...)), closeLinks(s.links)}
 	if s.counter != nil {
 		errs = append(errs, s.counter.Close())
 	}

@@ -30,6 +30,37 @@ type sensorArgsRec struct {
 	Len    uint32
 }
 
+type sensorAttribute uint32
+
+const (
+	sensorAttributeATTR_NONE          sensorAttribute = 0
+	sensorAttributeATTR_MODE          sensorAttribute = 1
+	sensorAttributeATTR_OWNER         sensorAttribute = 2
+	sensorAttributeATTR_TIMES         sensorAttribute = 3
+	sensorAttributeATTR_XATTR         sensorAttribute = 4
+	sensorAttributeATTR_XATTR_REMOVED sensorAttribute = 5
+	sensorAttributeATTR_FLAGS         sensorAttribute = 6
+)
+
+type sensorCall struct {
+	_     structs.HostLayout
+	Kind  uint8
+	How   uint8
+	Name  [2]uint8
+	Dir   [2]uint8
+	Value uint8
+	Flags uint8
+}
+
+type sensorCallHow uint32
+
+const (
+	sensorCallHowCALL_FOLLOWS sensorCallHow = 1
+	sensorCallHowCALL_OBJECT  sensorCallHow = 2
+	sensorCallHowCALL_EMPTIES sensorCallHow = 4
+	sensorCallHowCALL_STRUCT  sensorCallHow = 8
+)
+
 type sensorCandidateRec struct {
 	_    structs.HostLayout
 	H    sensorHeader
@@ -44,16 +75,20 @@ const (
 	sensorCauseCAUSE_TABLE   sensorCause = 2
 	sensorCauseCAUSE_BATCH   sensorCause = 3
 	sensorCauseCAUSE_URING   sensorCause = 4
-	sensorCauseCAUSES        sensorCause = 5
+	sensorCauseCAUSE_RESERVE sensorCause = 5
+	sensorCauseCAUSE_USES    sensorCause = 6
+	sensorCauseCAUSES        sensorCause = 7
 )
 
 type sensorChangeRec struct {
-	_       structs.HostLayout
-	H       sensorHeader
-	MntNs   uint32
-	NameLen [2]uint16
-	DirLen  [2]uint16
-	Unused  uint32
+	_         structs.HostLayout
+	H         sensorHeader
+	Request   uint64
+	MntNs     uint32
+	Attribute sensorAttribute
+	Value     [2]uint32
+	NameLen   [2]uint16
+	DirLen    [2]uint16
 }
 
 type sensorDnsRec struct {
@@ -69,7 +104,7 @@ type sensorDnsRec struct {
 
 type sensorDropCounts struct {
 	_  structs.HostLayout
-	Of [14]uint64
+	Of [22]uint64
 }
 
 type sensorExecRec struct {
@@ -94,13 +129,28 @@ type sensorExitRec struct {
 	Unused uint32
 }
 
+type sensorFileId struct {
+	_          structs.HostLayout
+	Mnt        uint64
+	Dir        uint64
+	Name       uint64
+	Ino        uint64
+	Generation uint32
+	Unused     uint32
+}
+
 type sensorFlags uint32
 
 const (
-	sensorFlagsPATH_TRUNCATED sensorFlags = 1
-	sensorFlagsCWD_TRUNCATED  sensorFlags = 2
-	sensorFlagsENV_TRUNCATED  sensorFlags = 4
-	sensorFlagsARGS_TRUNCATED sensorFlags = 8
+	sensorFlagsPATH_TRUNCATED   sensorFlags = 1
+	sensorFlagsCWD_TRUNCATED    sensorFlags = 2
+	sensorFlagsENV_TRUNCATED    sensorFlags = 4
+	sensorFlagsARGS_TRUNCATED   sensorFlags = 8
+	sensorFlagsOPEN_TRUNCATES   sensorFlags = 16
+	sensorFlagsNAME_FOLLOWED    sensorFlags = 32
+	sensorFlagsNAME_OBJECT      sensorFlags = 64
+	sensorFlagsRENAME_EXCHANGES sensorFlags = 128
+	sensorFlagsURING            sensorFlags = 256
 )
 
 type sensorFlow struct {
@@ -133,6 +183,15 @@ type sensorHeader struct {
 	Flags sensorFlags
 }
 
+type sensorHow uint32
+
+const (
+	sensorHowMAPPED_READ  sensorHow = 1
+	sensorHowMAPPED_WRITE sensorHow = 2
+	sensorHowMAPPED_EXEC  sensorHow = 4
+	sensorHowBY_URING     sensorHow = 8
+)
+
 type sensorKind uint32
 
 const (
@@ -150,7 +209,15 @@ const (
 	sensorKindKIND_ACCEPT    sensorKind = 11
 	sensorKindKIND_CLOSE     sensorKind = 12
 	sensorKindKIND_DNS       sensorKind = 13
-	sensorKindKINDS          sensorKind = 14
+	sensorKindKIND_LINK      sensorKind = 14
+	sensorKindKIND_SYMLINK   sensorKind = 15
+	sensorKindKIND_MKNOD     sensorKind = 16
+	sensorKindKIND_TRUNCATE  sensorKind = 17
+	sensorKindKIND_ATTR      sensorKind = 18
+	sensorKindKIND_ASKED     sensorKind = 19
+	sensorKindKIND_USE       sensorKind = 20
+	sensorKindKIND_URING     sensorKind = 21
+	sensorKindKINDS          sensorKind = 22
 )
 
 type sensorMark struct {
@@ -162,9 +229,13 @@ type sensorMark struct {
 type sensorOpenRec struct {
 	_       structs.HostLayout
 	H       sensorHeader
+	File    sensorFileId
+	Request uint64
 	F_mode  uint32
 	I_mode  uint16
 	PathLen uint16
+	NameLen uint16
+	Unused  [3]uint16
 }
 
 type sensorPeer struct {
@@ -182,8 +253,11 @@ type sensorScratch struct {
 	Dentry    uint64
 	Vfsmount  uint64
 	MntRoot   uint64
+	MntNs     uint64
 	PathLen   uint32
 	Truncated uint32
+	Lost      uint32
+	Unused    uint32
 	Env       uint64
 	EnvEnd    uint64
 	EnvLen    uint32
@@ -206,45 +280,76 @@ type sensorSockRec struct {
 	Unused   uint32
 }
 
+type sensorUringRec struct {
+	_       structs.HostLayout
+	H       sensorHeader
+	Request uint64
+	Result  int32
+	Unused  uint32
+}
+
+type sensorUse struct {
+	_       structs.HostLayout
+	Time    uint64
+	Read    uint64
+	Written uint64
+	Modes   uint32
+	Sent    uint32
+	More    uint32
+	How     sensorHow
+}
+
+type sensorUseKey struct {
+	_      structs.HostLayout
+	File   sensorFileId
+	Start  uint64
+	Pid    uint32
+	Unused uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	sensorMapDrops           = "drops"
-	sensorMapFlows           = "flows"
-	sensorMapHeadless        = "headless"
-	sensorMapMarks           = "marks"
-	sensorMapPeers           = "peers"
-	sensorMapRing            = "ring"
-	sensorMapScratches       = "scratches"
-	sensorProgAccepted       = "accepted"
-	sensorProgConnected      = "connected"
-	sensorProgDnsAnswered    = "dns_answered"
-	sensorProgExeced         = "execed"
-	sensorProgExited         = "exited"
-	sensorProgForked         = "forked"
-	sensorProgMkdirDone      = "mkdir_done"
-	sensorProgMkdiratDone    = "mkdirat_done"
-	sensorProgOpened         = "opened"
-	sensorProgRenameDone     = "rename_done"
-	sensorProgRenameatDone   = "renameat_done"
-	sensorProgRenamed        = "renamed"
-	sensorProgRmdirDone      = "rmdir_done"
-	sensorProgSendmmsgDone   = "sendmmsg_done"
-	sensorProgSendmsgDone    = "sendmsg_done"
-	sensorProgSendtoDone     = "sendto_done"
-	sensorProgSockCreated    = "sock_created"
-	sensorProgSockReleased   = "sock_released"
-	sensorProgTcpState       = "tcp_state"
-	sensorProgUdpReceived    = "udp_received"
-	sensorProgUdpSent        = "udp_sent"
-	sensorProgUnlinkDone     = "unlink_done"
-	sensorProgUnlinkatDone   = "unlinkat_done"
-	sensorProgUringSubmitted = "uring_submitted"
-	sensorProgWatched        = "watched"
-	sensorVarPidNs           = "pid_ns"
-	sensorVarUdpEnds         = "udp_ends"
-	sensorVarWakeBytes       = "wake_bytes"
+	sensorMapDrops              = "drops"
+	sensorMapFlows              = "flows"
+	sensorMapHeadless           = "headless"
+	sensorMapMarks              = "marks"
+	sensorMapPeers              = "peers"
+	sensorMapRing               = "ring"
+	sensorMapScratches          = "scratches"
+	sensorMapUsesEven           = "uses_even"
+	sensorMapUsesOdd            = "uses_odd"
+	sensorProgAccepted          = "accepted"
+	sensorProgChanged           = "changed"
+	sensorProgConnected         = "connected"
+	sensorProgDnsAnswered       = "dns_answered"
+	sensorProgExeced            = "execed"
+	sensorProgExited            = "exited"
+	sensorProgForked            = "forked"
+	sensorProgMapped            = "mapped"
+	sensorProgMoved             = "moved"
+	sensorProgOpened            = "opened"
+	sensorProgRenamed           = "renamed"
+	sensorProgSendmmsgDone      = "sendmmsg_done"
+	sensorProgSendmsgDone       = "sendmsg_done"
+	sensorProgSendtoDone        = "sendto_done"
+	sensorProgSockCreated       = "sock_created"
+	sensorProgSockReleased      = "sock_released"
+	sensorProgTcpState          = "tcp_state"
+	sensorProgUdpReceived       = "udp_received"
+	sensorProgUdpSent           = "udp_sent"
+	sensorProgUringEnded        = "uring_ended"
+	sensorProgUringEndedOld     = "uring_ended_old"
+	sensorProgUringOverflowed   = "uring_overflowed"
+	sensorProgUringSubmitted    = "uring_submitted"
+	sensorProgUringSubmittedOld = "uring_submitted_old"
+	sensorProgWatched           = "watched"
+	sensorVarFileBytes          = "file_bytes"
+	sensorVarPidNs              = "pid_ns"
+	sensorVarUdpEnds            = "udp_ends"
+	sensorVarUsesTurn           = "uses_turn"
+	sensorVarWakeBytes          = "wake_bytes"
 )
 
 // loadSensor returns the embedded CollectionSpec for sensor.
@@ -289,31 +394,31 @@ type sensorSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorProgramSpecs struct {
-	Accepted       *ebpf.ProgramSpec `ebpf:"accepted"`
-	Connected      *ebpf.ProgramSpec `ebpf:"connected"`
-	DnsAnswered    *ebpf.ProgramSpec `ebpf:"dns_answered"`
-	Execed         *ebpf.ProgramSpec `ebpf:"execed"`
-	Exited         *ebpf.ProgramSpec `ebpf:"exited"`
-	Forked         *ebpf.ProgramSpec `ebpf:"forked"`
-	MkdirDone      *ebpf.ProgramSpec `ebpf:"mkdir_done"`
-	MkdiratDone    *ebpf.ProgramSpec `ebpf:"mkdirat_done"`
-	Opened         *ebpf.ProgramSpec `ebpf:"opened"`
-	RenameDone     *ebpf.ProgramSpec `ebpf:"rename_done"`
-	RenameatDone   *ebpf.ProgramSpec `ebpf:"renameat_done"`
-	Renamed        *ebpf.ProgramSpec `ebpf:"renamed"`
-	RmdirDone      *ebpf.ProgramSpec `ebpf:"rmdir_done"`
-	SendmmsgDone   *ebpf.ProgramSpec `ebpf:"sendmmsg_done"`
-	SendmsgDone    *ebpf.ProgramSpec `ebpf:"sendmsg_done"`
-	SendtoDone     *ebpf.ProgramSpec `ebpf:"sendto_done"`
-	SockCreated    *ebpf.ProgramSpec `ebpf:"sock_created"`
-	SockReleased   *ebpf.ProgramSpec `ebpf:"sock_released"`
-	TcpState       *ebpf.ProgramSpec `ebpf:"tcp_state"`
-	UdpReceived    *ebpf.ProgramSpec `ebpf:"udp_received"`
-	UdpSent        *ebpf.ProgramSpec `ebpf:"udp_sent"`
-	UnlinkDone     *ebpf.ProgramSpec `ebpf:"unlink_done"`
-	UnlinkatDone   *ebpf.ProgramSpec `ebpf:"unlinkat_done"`
-	UringSubmitted *ebpf.ProgramSpec `ebpf:"uring_submitted"`
-	Watched        *ebpf.ProgramSpec `ebpf:"watched"`
+	Accepted          *ebpf.ProgramSpec `ebpf:"accepted"`
+	Changed           *ebpf.ProgramSpec `ebpf:"changed"`
+	Connected         *ebpf.ProgramSpec `ebpf:"connected"`
+	DnsAnswered       *ebpf.ProgramSpec `ebpf:"dns_answered"`
+	Execed            *ebpf.ProgramSpec `ebpf:"execed"`
+	Exited            *ebpf.ProgramSpec `ebpf:"exited"`
+	Forked            *ebpf.ProgramSpec `ebpf:"forked"`
+	Mapped            *ebpf.ProgramSpec `ebpf:"mapped"`
+	Moved             *ebpf.ProgramSpec `ebpf:"moved"`
+	Opened            *ebpf.ProgramSpec `ebpf:"opened"`
+	Renamed           *ebpf.ProgramSpec `ebpf:"renamed"`
+	SendmmsgDone      *ebpf.ProgramSpec `ebpf:"sendmmsg_done"`
+	SendmsgDone       *ebpf.ProgramSpec `ebpf:"sendmsg_done"`
+	SendtoDone        *ebpf.ProgramSpec `ebpf:"sendto_done"`
+	SockCreated       *ebpf.ProgramSpec `ebpf:"sock_created"`
+	SockReleased      *ebpf.ProgramSpec `ebpf:"sock_released"`
+	TcpState          *ebpf.ProgramSpec `ebpf:"tcp_state"`
+	UdpReceived       *ebpf.ProgramSpec `ebpf:"udp_received"`
+	UdpSent           *ebpf.ProgramSpec `ebpf:"udp_sent"`
+	UringEnded        *ebpf.ProgramSpec `ebpf:"uring_ended"`
+	UringEndedOld     *ebpf.ProgramSpec `ebpf:"uring_ended_old"`
+	UringOverflowed   *ebpf.ProgramSpec `ebpf:"uring_overflowed"`
+	UringSubmitted    *ebpf.ProgramSpec `ebpf:"uring_submitted"`
+	UringSubmittedOld *ebpf.ProgramSpec `ebpf:"uring_submitted_old"`
+	Watched           *ebpf.ProgramSpec `ebpf:"watched"`
 }
 
 // sensorMapSpecs contains maps before they are loaded into the kernel.
@@ -327,14 +432,18 @@ type sensorMapSpecs struct {
 	Peers     *ebpf.MapSpec `ebpf:"peers"`
 	Ring      *ebpf.MapSpec `ebpf:"ring"`
 	Scratches *ebpf.MapSpec `ebpf:"scratches"`
+	UsesEven  *ebpf.MapSpec `ebpf:"uses_even"`
+	UsesOdd   *ebpf.MapSpec `ebpf:"uses_odd"`
 }
 
 // sensorVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorVariableSpecs struct {
+	FileBytes *ebpf.VariableSpec `ebpf:"file_bytes"`
 	PidNs     *ebpf.VariableSpec `ebpf:"pid_ns"`
 	UdpEnds   *ebpf.VariableSpec `ebpf:"udp_ends"`
+	UsesTurn  *ebpf.VariableSpec `ebpf:"uses_turn"`
 	WakeBytes *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
@@ -365,6 +474,8 @@ type sensorMaps struct {
 	Peers     *ebpf.Map `ebpf:"peers"`
 	Ring      *ebpf.Map `ebpf:"ring"`
 	Scratches *ebpf.Map `ebpf:"scratches"`
+	UsesEven  *ebpf.Map `ebpf:"uses_even"`
+	UsesOdd   *ebpf.Map `ebpf:"uses_odd"`
 }
 
 func (m *sensorMaps) Close() error {
@@ -376,6 +487,8 @@ func (m *sensorMaps) Close() error {
 		m.Peers,
 		m.Ring,
 		m.Scratches,
+		m.UsesEven,
+		m.UsesOdd,
 	)
 }
 
@@ -383,8 +496,10 @@ func (m *sensorMaps) Close() error {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorVariables struct {
+	FileBytes *ebpf.Variable `ebpf:"file_bytes"`
 	PidNs     *ebpf.Variable `ebpf:"pid_ns"`
 	UdpEnds   *ebpf.Variable `ebpf:"udp_ends"`
+	UsesTurn  *ebpf.Variable `ebpf:"uses_turn"`
 	WakeBytes *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
@@ -392,48 +507,46 @@ type sensorVariables struct {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorPrograms struct {
-	Accepted       *ebpf.Program `ebpf:"accepted"`
-	Connected      *ebpf.Program `ebpf:"connected"`
-	DnsAnswered    *ebpf.Program `ebpf:"dns_answered"`
-	Execed         *ebpf.Program `ebpf:"execed"`
-	Exited         *ebpf.Program `ebpf:"exited"`
-	Forked         *ebpf.Program `ebpf:"forked"`
-	MkdirDone      *ebpf.Program `ebpf:"mkdir_done"`
-	MkdiratDone    *ebpf.Program `ebpf:"mkdirat_done"`
-	Opened         *ebpf.Program `ebpf:"opened"`
-	RenameDone     *ebpf.Program `ebpf:"rename_done"`
-	RenameatDone   *ebpf.Program `ebpf:"renameat_done"`
-	Renamed        *ebpf.Program `ebpf:"renamed"`
-	RmdirDone      *ebpf.Program `ebpf:"rmdir_done"`
-	SendmmsgDone   *ebpf.Program `ebpf:"sendmmsg_done"`
-	SendmsgDone    *ebpf.Program `ebpf:"sendmsg_done"`
-	SendtoDone     *ebpf.Program `ebpf:"sendto_done"`
-	SockCreated    *ebpf.Program `ebpf:"sock_created"`
-	SockReleased   *ebpf.Program `ebpf:"sock_released"`
-	TcpState       *ebpf.Program `ebpf:"tcp_state"`
-	UdpReceived    *ebpf.Program `ebpf:"udp_received"`
-	UdpSent        *ebpf.Program `ebpf:"udp_sent"`
-	UnlinkDone     *ebpf.Program `ebpf:"unlink_done"`
-	UnlinkatDone   *ebpf.Program `ebpf:"unlinkat_done"`
-	UringSubmitted *ebpf.Program `ebpf:"uring_submitted"`
-	Watched        *ebpf.Program `ebpf:"watched"`
+	Accepted          *ebpf.Program `ebpf:"accepted"`
+	Changed           *ebpf.Program `ebpf:"changed"`
+	Connected         *ebpf.Program `ebpf:"connected"`
+	DnsAnswered       *ebpf.Program `ebpf:"dns_answered"`
+	Execed            *ebpf.Program `ebpf:"execed"`
+	Exited            *ebpf.Program `ebpf:"exited"`
+	Forked            *ebpf.Program `ebpf:"forked"`
+	Mapped            *ebpf.Program `ebpf:"mapped"`
+	Moved             *ebpf.Program `ebpf:"moved"`
+	Opened            *ebpf.Program `ebpf:"opened"`
+	Renamed           *ebpf.Program `ebpf:"renamed"`
+	SendmmsgDone      *ebpf.Program `ebpf:"sendmmsg_done"`
+	SendmsgDone       *ebpf.Program `ebpf:"sendmsg_done"`
+	SendtoDone        *ebpf.Program `ebpf:"sendto_done"`
+	SockCreated       *ebpf.Program `ebpf:"sock_created"`
+	SockReleased      *ebpf.Program `ebpf:"sock_released"`
+	TcpState          *ebpf.Program `ebpf:"tcp_state"`
+	UdpReceived       *ebpf.Program `ebpf:"udp_received"`
+	UdpSent           *ebpf.Program `ebpf:"udp_sent"`
+	UringEnded        *ebpf.Program `ebpf:"uring_ended"`
+	UringEndedOld     *ebpf.Program `ebpf:"uring_ended_old"`
+	UringOverflowed   *ebpf.Program `ebpf:"uring_overflowed"`
+	UringSubmitted    *ebpf.Program `ebpf:"uring_submitted"`
+	UringSubmittedOld *ebpf.Program `ebpf:"uring_submitted_old"`
+	Watched           *ebpf.Program `ebpf:"watched"`
 }
 
 func (p *sensorPrograms) Close() error {
 	return _SensorClose(
 		p.Accepted,
+		p.Changed,
 		p.Connected,
 		p.DnsAnswered,
 		p.Execed,
 		p.Exited,
 		p.Forked,
-		p.MkdirDone,
-		p.MkdiratDone,
+		p.Mapped,
+		p.Moved,
 		p.Opened,
-		p.RenameDone,
-		p.RenameatDone,
 		p.Renamed,
-		p.RmdirDone,
 		p.SendmmsgDone,
 		p.SendmsgDone,
 		p.SendtoDone,
@@ -442,9 +555,11 @@ func (p *sensorPrograms) Close() error {
 		p.TcpState,
 		p.UdpReceived,
 		p.UdpSent,
-		p.UnlinkDone,
-		p.UnlinkatDone,
+		p.UringEnded,
+		p.UringEndedOld,
+		p.UringOverflowed,
 		p.UringSubmitted,
+		p.UringSubmittedOld,
 		p.Watched,
 	)
 }

@@ -66,9 +66,23 @@ type Ancestor struct {
 type File struct {
 	Path      string `json:"path"`
 	OldPath   string `json:"old_path,omitempty"`
-	Operation string `json:"operation"` // read, write, create, rename, delete
-	Directory bool   `json:"directory,omitempty"`
-	Truncated bool   `json:"path_truncated,omitempty"`
+	Requested string `json:"requested_path,omitempty"` // open: what the program asked for, where path is not that
+	Target    string `json:"target,omitempty"`         // symlink: its text
+	// read, write, create, path (O_PATH), execute, rename, exchange, delete, link,
+	// symlink, truncate, attribute
+	Operation    string    `json:"operation"`
+	Directory    bool      `json:"directory,omitempty"`
+	Truncated    bool      `json:"path_truncated,omitempty"`
+	Unresolved   bool      `json:"path_unresolved,omitempty"` // as the program wrote it, with links in it not followed
+	Attribute    Attribute `json:"attribute,omitempty"`
+	Value        string    `json:"value,omitempty"` // of the attribute, or its name
+	BytesRead    *uint64   `json:"bytes_read,omitempty"`
+	BytesWritten *uint64   `json:"bytes_written,omitempty"`
+	Opens        int       `json:"opens,omitempty"`         // further opens that are no records of their own
+	Mapped       []string  `json:"mapped,omitempty"`        // into memory: read, write, execute
+	Opened       bool      `json:"opened_before,omitempty"` // read and write: the open is another record
+	IOUring      bool      `json:"io_uring,omitempty"`      // asked of io_uring
+	Attempted    bool      `json:"attempted,omitempty"`     // whether it succeeded is not known
 }
 
 // Network is one connection.
@@ -172,6 +186,8 @@ type Sensor struct {
 	Lost     uint64 `json:"lost,omitempty"`
 	Fidelity string `json:"fidelity,omitempty"`
 	Reason   string `json:"reason,omitempty"`
+	// sensor.lost: they happened between From and the record's time.
+	From *time.Time `json:"from,omitempty"`
 }
 
 // An Alert is a rule's finding.

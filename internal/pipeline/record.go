@@ -71,12 +71,8 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		Process: it.process, Attribution: a,
 	}
 	switch b := ev.Body.(type) {
-	case event.FileOpen:
-		rec.File = &event.File{Path: b.Path, Operation: operation(b), Directory: b.Directory, Truncated: b.Truncated}
-	case event.FileRename:
-		rec.File = &event.File{Path: b.New, OldPath: b.Old, Operation: "rename", Truncated: b.Truncated}
-	case event.FileDelete:
-		rec.File = &event.File{Path: b.Path, Operation: "delete", Directory: b.Directory, Truncated: b.Truncated}
+	case event.FileOpen, event.FileRename, event.FileDelete, event.FileLink, event.FileAttr, event.FileTruncate, event.FileUse:
+		rec.File = fileOf(b)
 	case event.Connect:
 		rec.Network = network(b.Transport, "outbound", b.Local, b.Peer)
 		rec.Network.Errno = b.Errno
@@ -137,6 +133,9 @@ func (p *Pipeline) fromRecords(rec *event.Record, body event.Body) {
 		}
 	case event.Lost:
 		rec.Sensor = &event.Sensor{Of: b.Of, Lost: b.Count, Reason: b.Cause}
+		if !b.From.IsZero() {
+			rec.Sensor.From = &b.From
+		}
 	case event.Coverage:
 		rec.Sensor = &event.Sensor{Probe: b.Probe, Kinds: b.Kinds, Fidelity: b.Fidelity, Reason: b.Reason}
 	}
@@ -148,16 +147,6 @@ func (p *Pipeline) skillChange(b event.Skill) *event.SkillChange {
 		out.Installed = &b.Installed
 	}
 	return out
-}
-
-func operation(b event.FileOpen) string {
-	switch {
-	case b.Create:
-		return "create"
-	case b.Write:
-		return "write"
-	}
-	return "read"
 }
 
 func network(t event.Transport, direction string, local, peer netip.AddrPort) *event.Network {

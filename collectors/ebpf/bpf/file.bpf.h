@@ -1,22 +1,165 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Files. An open is reported from the file that it gave; rename, unlink, rmdir
- * and mkdir from the strings that the caller passed, read when the call has
+ * Files. An open is reported from the file that it gave, and so is a change of
+ * a file by its descriptor. Rename, unlink, link, mkdir and changes by path are
+ * reported from the strings that the caller passed, read when the call has
  * succeeded: a second thread that changes them in that moment deceives us.
+ *
+ * How much a process reads and writes is added up by process and file in a
+ * table that the agent empties every few seconds. The first time that a file is
+ * met there, a record tells its path. The same table keeps a process that opens
+ * one file again and again from filling the ring.
  */
 #ifndef FILE_BPF_H
 #define FILE_BPF_H
 
 #define AT_FDCWD -100
-#define AT_REMOVEDIR 0x200
+#define NO_DIR -101 /* the name is a text and no path */
+#define AT_SYMLINK_NOFOLLOW 0x100
+#define AT_REMOVEDIR 0x200 /* unlinkat */
+#define AT_SYMLINK_FOLLOW 0x400
+#define AT_EMPTY_PATH 0x1000
+#define RENAME_EXCHANGE 2
+#define O_TRUNC 01000
+#define S_IFMT 0170000
+#define S_IFREG 0100000
+#define S_IFBLK 0060000
+#define PROT_READ 1
+#define PROT_EXEC 4
+#define MAP_SHARED 1 /* MAP_SHARED_VALIDATE has this bit too */
+#define MAP_ANONYMOUS 0x20
 
-/* Attached to the exits of open, openat, openat2 and creat. */
+/* Bits of struct file's f_mode; the last is ours. */
+#define FMODE_READ 1
+#define FMODE_WRITE 2
+#define FMODE_EXEC 0x20
+#define FMODE_PATH 0x4000
+#define FMODE_CREATED 0x100000
+#define MODE_EMPTIED 0x80000000
+#define MODES (FMODE_READ | FMODE_WRITE | FMODE_EXEC | FMODE_PATH | MODE_EMPTIED)
+
+#define SAME_OPENS 8 /* of one file by one process that are each reported, until the table is emptied */
+#define USES 16384
+
+/* Even and odd: one is filled while the agent empties the other. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, USES);
+	__type(key, struct use_key);
+	__type(value, struct use);
+} uses_even SEC(".maps"), uses_odd SEC(".maps");
+
+volatile u32 uses_turn = 0; /* the agent counts it up */
+
+static __always_inline struct use *use_get(const struct use_key *key)
+{
+	if (uses_turn & 1)
+		return bpf_map_lookup_elem(&uses_odd, key);
+	return bpf_map_lookup_elem(&uses_even, key);
+}
+
+static __always_inline struct use *use_put(const struct use_key *key, const struct use *use)
+{
+	if (uses_turn & 1)
+		bpf_map_update_elem(&uses_odd, key, use, BPF_NOEXIST);
+	else
+		bpf_map_update_elem(&uses_even, key, use, BPF_NOEXIST);
+	return use_get(key);
+}
+
+static __always_inline void identify(struct use_key *key, struct task_struct *task, struct file *file)
+{
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct path path = {};
+
+	bpf_core_read(&path, sizeof(path), &file->f_path);
+	key->file.mnt = (u64)path.mnt;
+	key->file.dir = (u64)BPF_CORE_READ(path.dentry, d_parent);
+	key->file.name = BPF_CORE_READ(path.dentry, d_name.hash_len);
+	key->file.ino = BPF_CORE_READ(inode, i_ino);
+	key->file.generation = BPF_CORE_READ(inode, i_generation);
+	key->start = start_ticks(task);
+	key->pid = pid_of(task);
+}
+
+/* A record with the path of a file, in s, which is sent by the caller. */
+static __always_inline void begin_file(
+	struct scratch *s, struct task_struct *task, struct file *file, enum kind kind, const struct use_key *key)
+{
+	struct open_rec *r = &s->open;
+
+	begin(&r->h, kind, task);
+	r->file = key->file;
+	r->request = 0;
+	r->f_mode = BPF_CORE_READ(file, f_mode);
+	r->i_mode = BPF_CORE_READ(file, f_inode, i_mode);
+	r->name_len = 0;
+	r->unused[0] = r->unused[1] = r->unused[2] = 0;
+	s->used = sizeof(*r);
+	r->path_len = append_struct_path(s, &file->f_path);
+	if (s->truncated)
+		r->h.flags |= PATH_TRUNCATED;
+}
+
+/* Whether an open needs no record: enough of the same are known. */
+static __always_inline bool known_open(struct use *use, u32 modes)
+{
+	if (!use || modes & FMODE_CREATED || modes & MODES & ~use->modes || use->sent < SAME_OPENS)
+		return false;
+	__sync_fetch_and_add(&use->more, 1);
+	return true;
+}
+
+static __always_inline void note_open(const struct use_key *key, struct use *use, u32 modes)
+{
+	struct use first = {};
+
+	if (use) {
+		use->modes |= modes & MODES;
+		use->sent++;
+		return;
+	}
+	first.time = bpf_ktime_get_boot_ns();
+	first.modes = modes & MODES;
+	first.sent = 1;
+	if (!use_put(key, &first))
+		drop(KIND_USE, CAUSE_USES);
+}
+
+/* name: the string that open was given; 0: there is none. */
+static __noinline int report_open(struct task_struct *task, struct file *file, u64 name, bool empties)
+{
+	u32 modes = BPF_CORE_READ(file, f_mode) | (empties ? MODE_EMPTIED : 0);
+	struct use_key key = {};
+	struct scratch *s;
+	struct use *use;
+
+	identify(&key, task, file);
+	use = use_get(&key);
+	if (known_open(use, modes))
+		return 0;
+	s = scratch_get(KIND_OPEN);
+	if (!s)
+		return 0;
+	begin_file(s, task, file, KIND_OPEN, &key);
+	if (empties)
+		s->open.h.flags |= OPEN_TRUNCATES;
+	if (name)
+		s->open.name_len = append_string(s, name);
+	if (scratch_send_file(s, KIND_OPEN))
+		note_open(&key, use, modes);
+	scratch_put(s);
+	return 0;
+}
+
+/* Attached to the exits of open, openat, openat2, creat and open_by_handle_at. */
 SEC("tracepoint/syscalls/sys_exit_openat")
 int opened(struct sys_exit *ctx)
 {
 	struct task_struct *task = caller(ctx->ret);
-	struct open_rec *r;
-	struct scratch *s;
+	u64 cookie, flags, name = 0;
+	struct call *call = (void *)&cookie;
 	struct file *file;
 
 	if (!task)
@@ -24,154 +167,237 @@ int opened(struct sys_exit *ctx)
 	file = file_of(task, ctx->ret);
 	if (!file)
 		return 0;
-	s = scratch_get(KIND_OPEN);
-	if (!s)
-		return 0;
-	r = &s->open;
-	begin(&r->h, KIND_OPEN, task);
-	r->f_mode = BPF_CORE_READ(file, f_mode);
-	r->i_mode = BPF_CORE_READ(file, f_inode, i_mode);
-	s->used = sizeof(*r);
-	r->path_len = append_struct_path(s, &file->f_path);
-	if (s->truncated)
-		r->h.flags |= PATH_TRUNCATED;
-	scratch_send(s, KIND_OPEN, false);
-	scratch_put(s);
-	return 0;
+	cookie = bpf_get_attach_cookie(ctx);
+	flags = call_arg(call->flags);
+	if (call->how & CALL_STRUCT)
+		bpf_probe_read_user(&flags, sizeof(flags), (void *)flags);
+	if (call->name[0])
+		name = call_arg(call->name[0]);
+	return report_open(task, file, name, flags & O_TRUNC || call->how & CALL_EMPTIES);
 }
 
-/* Appends name i of a change: the user's string, and the directory it is relative to. */
-static __always_inline void append_name(
-	struct scratch *s, struct task_struct *task, int i, s32 dirfd, u64 name)
+/* Appends, as what name i of a change is relative to, the directory of a descriptor. */
+static __always_inline void append_dir(struct scratch *s, struct task_struct *task, int i, s32 dirfd)
 {
 	struct change_rec *r = &s->change;
-	u64 at = s->used;
 	struct file *dir;
 
-	r->name_len[i] = append_string(s, name);
-	r->dir_len[i] = 0;
-	barrier_var(at);
-	if (at >= RECORD_BYTES || s->rec[at] == '/')
-		return;
 	if (dirfd == AT_FDCWD) {
 		r->dir_len[i] = append_struct_path(s, &task->fs->pwd);
 	} else {
 		dir = file_of(task, dirfd);
-		if (!dir)
+		if (!dir) {
+			r->h.flags |= PATH_TRUNCATED;
 			return;
+		}
 		r->dir_len[i] = append_struct_path(s, &dir->f_path);
 	}
 	if (s->truncated)
 		r->h.flags |= PATH_TRUNCATED;
 }
 
-static __always_inline int changed(
-	struct task_struct *task, enum kind kind, s32 dirfd, u64 name, s32 new_dirfd, u64 new_name)
+/* Appends name i of a change: the user's string, and the directory it is relative to. */
+static __always_inline void append_name(struct scratch *s, struct task_struct *task, int i, s32 dirfd, u64 name)
+{
+	struct change_rec *r = &s->change;
+	u64 at = s->used;
+
+	r->name_len[i] = append_string(s, name);
+	barrier_var(at);
+	if (at >= RECORD_BYTES || s->rec[at] == '/')
+		return;
+	append_dir(s, task, i, dirfd);
+}
+
+static __always_inline struct scratch *begin_change(struct task_struct *task, enum kind kind)
 {
 	struct scratch *s = scratch_get(kind);
 	struct change_rec *r;
 
 	if (!s)
-		return 0;
+		return NULL;
 	r = &s->change;
 	begin(&r->h, kind, task);
-	r->unused = 0;
+	r->request = 0;
 	r->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
-	r->name_len[1] = 0;
-	r->dir_len[1] = 0;
+	r->attribute = ATTR_NONE;
+	r->value[0] = r->value[1] = 0;
+	r->name_len[0] = r->name_len[1] = 0;
+	r->dir_len[0] = r->dir_len[1] = 0;
 	s->used = sizeof(*r);
-	append_name(s, task, 0, dirfd, name);
-	if (kind == KIND_RENAME)
-		append_name(s, task, 1, new_dirfd, new_name);
-	scratch_send(s, kind, false);
+	return s;
+}
+
+static __always_inline enum kind change_kind(const struct call *call, u32 flags)
+{
+	return call->kind == KIND_UNLINK && flags & AT_REMOVEDIR ? KIND_RMDIR : call->kind;
+}
+
+static __always_inline u32 change_flags(const struct call *call, u32 flags)
+{
+	switch (call->kind) {
+	case KIND_RENAME:
+		return flags & RENAME_EXCHANGE ? RENAME_EXCHANGES : 0;
+	case KIND_LINK:
+		return flags & AT_SYMLINK_FOLLOW ? NAME_FOLLOWED : 0;
+	}
+	return call->how & CALL_FOLLOWS && !(flags & AT_SYMLINK_NOFOLLOW) ? NAME_FOLLOWED : 0;
+}
+
+static __always_inline s32 call_dir(u8 i)
+{
+	return i ? (s32)call_arg(i) : AT_FDCWD;
+}
+
+/* Whether the call means the file of its descriptor, for want of a name. */
+static __always_inline bool means_object(const struct call *call, u32 flags, u64 name)
+{
+	char first = 1;
+
+	if (call->how & CALL_OBJECT || (!name && call->dir[0]))
+		return true;
+	return flags & AT_EMPTY_PATH && !bpf_probe_read_user(&first, 1, (void *)name) && !first;
+}
+
+/* Attached to the exits of all that change a file or directory by name or descriptor. */
+SEC("tracepoint/syscalls/sys_exit_rename")
+int changed(struct sys_exit *ctx)
+{
+	struct task_struct *task = caller(ctx->ret);
+	struct call *call;
+	struct scratch *s;
+	u64 cookie, name;
+	enum kind kind;
+	u32 flags;
+
+	if (!task)
+		return 0;
+	cookie = bpf_get_attach_cookie(ctx);
+	call = (void *)&cookie;
+	flags = call_arg(call->flags);
+	kind = change_kind(call, flags);
+	s = begin_change(task, kind);
+	if (!s)
+		return 0;
+	s->change.h.flags = change_flags(call, flags);
+	s->change.attribute = call->how >> 4;
+	if (call->value) {
+		s->change.value[0] = call_arg(call->value);
+		s->change.value[1] = call_arg(call->value + 1);
+	}
+	name = call_arg(call->name[0]);
+	if (means_object(call, flags, name)) {
+		s->change.h.flags |= NAME_OBJECT;
+		append_dir(s, task, 0, call_dir(call->dir[0]));
+	} else {
+		append_name(s, task, 0, call_dir(call->dir[0]), name);
+	}
+	if (kind == KIND_RENAME || kind == KIND_LINK)
+		append_name(s, task, 1, call_dir(call->dir[1]), call_arg(call->name[1]));
+	else if (call->name[1])
+		s->change.name_len[1] = append_string(s, call_arg(call->name[1]));
+	scratch_send_file(s, kind);
 	scratch_put(s);
 	return 0;
 }
 
-SEC("tracepoint/syscalls/sys_exit_rename")
-int rename_done(struct sys_exit *ctx)
+/* The entry of a file that is met for the first time: its path is told. */
+static __noinline struct use *use_first(struct task_struct *task, struct file *file, const struct use_key *key)
 {
-	struct task_struct *task = caller(ctx->ret);
-	struct pt_regs *regs;
+	struct use first = {};
+	struct scratch *s;
+	bool sent;
 
-	if (!task)
-		return 0;
-	regs = call_regs(task);
-	return changed(task, KIND_RENAME, AT_FDCWD, ARG1(regs), AT_FDCWD, ARG2(regs));
+	s = scratch_get(KIND_USE);
+	if (!s)
+		return NULL;
+	begin_file(s, task, file, KIND_USE, key);
+	sent = scratch_send_file(s, KIND_USE);
+	scratch_put(s);
+	if (!sent)
+		return NULL;
+	first.time = bpf_ktime_get_boot_ns();
+	return use_put(key, &first);
 }
 
-/* renameat and renameat2 */
-SEC("tracepoint/syscalls/sys_exit_renameat2")
-int renameat_done(struct sys_exit *ctx)
+/* Adds to the totals of a file; of anything else than files and disks, nothing. */
+static __noinline int use_file(struct task_struct *task, struct file *file, u64 read, u64 written, u32 how)
 {
-	struct task_struct *task = caller(ctx->ret);
-	struct pt_regs *regs;
+	u32 type = BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT;
+	struct use_key key = {};
+	struct use *use;
 
-	if (!task)
+	if (type != S_IFREG && type != S_IFBLK)
 		return 0;
-	regs = call_regs(task);
-	return changed(task, KIND_RENAME, ARG1(regs), ARG2(regs), ARG3(regs), ARG4(regs));
+	identify(&key, task, file);
+	if (key.file.dir == (u64)BPF_CORE_READ(file, f_path.dentry))
+		return 0; /* a memfd: memory, and in no directory */
+	use = use_get(&key);
+	if (!use)
+		use = use_first(task, file, &key);
+	if (!use) {
+		drop(KIND_USE, CAUSE_USES);
+		return 0;
+	}
+	if (read)
+		__sync_fetch_and_add(&use->read, read);
+	if (written)
+		__sync_fetch_and_add(&use->written, written);
+	if (how & ~use->how)
+		use->how |= how;
+	return 0;
 }
 
-SEC("tracepoint/syscalls/sys_exit_unlink")
-int unlink_done(struct sys_exit *ctx)
+/* Attached to the exits of all that move bytes from or to a descriptor. */
+SEC("tracepoint/syscalls/sys_exit_read")
+int moved(struct sys_exit *ctx)
 {
-	struct task_struct *task = caller(ctx->ret);
-	struct pt_regs *regs;
+	struct task_struct *task = caller(ctx->ret - 1); /* nothing moved is nothing told */
+	struct call *call;
+	struct file *file;
+	u64 cookie;
 
 	if (!task)
 		return 0;
-	regs = call_regs(task);
-	return changed(task, KIND_UNLINK, AT_FDCWD, ARG1(regs), 0, 0);
+	cookie = bpf_get_attach_cookie(ctx);
+	call = (void *)&cookie;
+	if (call->dir[0]) {
+		file = file_of(task, call_arg(call->dir[0]));
+		if (file)
+			use_file(task, file, ctx->ret, 0, 0);
+	}
+	if (call->dir[1]) {
+		file = file_of(task, call_arg(call->dir[1]));
+		if (file)
+			use_file(task, file, 0, ctx->ret, 0);
+	}
+	return 0;
 }
 
-SEC("tracepoint/syscalls/sys_exit_unlinkat")
-int unlinkat_done(struct sys_exit *ctx)
+/* What is read and written through a mapping makes no system call: only that there is one is told. */
+SEC("tracepoint/syscalls/sys_exit_mmap")
+int mapped(struct sys_exit *ctx)
 {
-	struct task_struct *task = caller(ctx->ret);
+	struct task_struct *task = caller((u64)ctx->ret < (u64)-4096 ? 0 : -1);
 	struct pt_regs *regs;
+	u32 prot, flags, how = MAPPED_READ;
+	struct file *file;
 
 	if (!task)
 		return 0;
 	regs = call_regs(task);
-	return changed(
-		task, ARG3(regs) & AT_REMOVEDIR ? KIND_RMDIR : KIND_UNLINK, ARG1(regs), ARG2(regs), 0, 0);
-}
-
-SEC("tracepoint/syscalls/sys_exit_rmdir")
-int rmdir_done(struct sys_exit *ctx)
-{
-	struct task_struct *task = caller(ctx->ret);
-	struct pt_regs *regs;
-
-	if (!task)
+	prot = ARG3(regs);
+	flags = ARG4(regs);
+	if (flags & MAP_ANONYMOUS)
 		return 0;
-	regs = call_regs(task);
-	return changed(task, KIND_RMDIR, AT_FDCWD, ARG1(regs), 0, 0);
-}
-
-SEC("tracepoint/syscalls/sys_exit_mkdir")
-int mkdir_done(struct sys_exit *ctx)
-{
-	struct task_struct *task = caller(ctx->ret);
-	struct pt_regs *regs;
-
-	if (!task)
+	file = file_of(task, ARG5(regs));
+	if (!file)
 		return 0;
-	regs = call_regs(task);
-	return changed(task, KIND_MKDIR, AT_FDCWD, ARG1(regs), 0, 0);
-}
-
-SEC("tracepoint/syscalls/sys_exit_mkdirat")
-int mkdirat_done(struct sys_exit *ctx)
-{
-	struct task_struct *task = caller(ctx->ret);
-	struct pt_regs *regs;
-
-	if (!task)
-		return 0;
-	regs = call_regs(task);
-	return changed(task, KIND_MKDIR, ARG1(regs), ARG2(regs), 0, 0);
+	if (flags & MAP_SHARED && BPF_CORE_READ(file, f_mode) & FMODE_WRITE)
+		how |= MAPPED_WRITE; /* if not now, then after mprotect */
+	if (prot & PROT_EXEC)
+		how |= MAPPED_EXEC;
+	return use_file(task, file, 0, 0, how);
 }
 
 #endif

@@ -80,11 +80,14 @@ typedef struct {
 } atomic64_t;
 
 struct qstr {
+	u64 hash_len;
 	const unsigned char *name;
 };
 
 struct inode {
 	unsigned short i_mode;
+	unsigned long i_ino;
+	u32 i_generation;
 };
 
 struct dentry {
@@ -96,10 +99,13 @@ struct vfsmount {
 	struct dentry *mnt_root;
 };
 
+struct mnt_namespace;
+
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
+	struct mnt_namespace *mnt_ns;
 };
 
 struct path {
@@ -214,8 +220,88 @@ struct socket {
 	struct sock *sk;
 };
 
+struct io_cqe {
+	u64 user_data;
+	s32 res;
+	u32 flags;
+	int fd; /* before the file is looked up; in the same place as flags */
+};
+
 struct io_kiocb {
+	struct file *file;
 	u8 opcode;
+	u64 flags; /* 32 bits before 6.10: only the lower ones are read */
+	struct io_cqe cqe;
+};
+
+/* What the kernel keeps of an io_uring request is at the beginning of its io_kiocb. */
+struct filename {
+	const char *name;
+};
+
+struct open_how {
+	u64 flags;
+};
+
+struct io_open {
+	int dfd;
+	u32 file_slot;
+	struct filename *filename;
+	struct open_how how;
+};
+
+struct io_rename {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+	int flags;
+};
+
+struct io_unlink {
+	int dfd;
+	int flags;
+	struct filename *filename;
+};
+
+struct io_mkdir {
+	int dfd;
+	struct filename *filename;
+};
+
+struct io_link {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+	int flags;
+};
+
+struct io_xattr {
+	struct filename *filename;
+};
+
+struct io_connect {
+	struct sockaddr *addr;
+};
+
+struct io_accept {
+	u32 file_slot;
+	int iou_flags;
+};
+
+struct io_sr_msg {
+	void *umsg;
+	int msg_flags;
+};
+
+struct io_splice {
+	int splice_fd_in;
+};
+
+struct io_uring_cqe {
+	u64 user_data;
+	s32 res;
 };
 
 struct seq_file;

@@ -265,17 +265,10 @@ int connected(struct sys_exit *ctx)
 	return connect_done(task, sock_of(task, ARG1(regs)), ctx->ret, ARG2(regs));
 }
 
-/* accept and accept4 */
-SEC("tracepoint/syscalls/sys_exit_accept4")
-int accepted(struct sys_exit *ctx)
+static __always_inline int accept_done(struct task_struct *task, struct sock *sk)
 {
-	struct task_struct *task = caller(ctx->ret);
 	struct flow f = {};
-	struct sock *sk;
 
-	if (!task)
-		return 0;
-	sk = sock_of(task, ctx->ret);
 	if (!sk || !read_sock(&f.a, sk))
 		return 0;
 	begin_flow(&f, task, sk);
@@ -284,6 +277,15 @@ int accepted(struct sys_exit *ctx)
 	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
 		open_flow(&f, sk);
 	return 0;
+}
+
+/* accept and accept4 */
+SEC("tracepoint/syscalls/sys_exit_accept4")
+int accepted(struct sys_exit *ctx)
+{
+	struct task_struct *task = caller(ctx->ret);
+
+	return task ? accept_done(task, sock_of(task, ctx->ret)) : 0;
 }
 
 /* One datagram to an address, or to the peer of a connected socket where there is none. */

@@ -12,7 +12,7 @@
 #ifndef RECORD_BPF_H
 #define RECORD_BPF_H
 
-#define PATH_DEPTH 256	  /* components */
+#define PATH_DEPTH 1024	  /* components */
 #define PATH_BYTES 4096	  /* and one component more */
 #define STRING_BYTES 4096 /* PATH_MAX */
 #define NAME_BYTES 256
@@ -22,6 +22,7 @@
 #define PID_LEVELS 8	       /* of nested PID namespaces */
 
 const volatile u32 pid_ns = INIT_PID_NS; /* inode number of the agent's PID namespace, whose numbers are reported */
+const volatile u64 file_bytes = 6 << 20; /* with so much waiting in the ring, records of files are refused */
 const volatile u64 wake_bytes = 1 << 19; /* so much waiting in the ring wakes the reader before its time */
 
 struct {
@@ -50,8 +51,11 @@ struct scratch {
 	u64 dentry;
 	u64 vfsmount;
 	u64 mnt_root;
+	u64 mnt_ns;
 	u32 path_len;
 	u32 truncated; /* what was appended last is not all there is */
+	u32 lost;      /* the walk ended below a root, or at that of another tree than the process's */
+	u32 unused;
 	/* where a walk through the environment is */
 	u64 env;
 	u64 env_end;
@@ -68,12 +72,16 @@ struct scratch {
 		struct args_rec args;
 		struct open_rec open;
 		struct change_rec change;
+		struct uring_rec uring;
 		/* Sent from the stack; named here so that the object describes them. */
 		struct fork_rec fork;
 		struct exit_rec exit;
 		struct candidate_rec candidate;
 		struct sock_rec sock;
 		struct dns_rec dns;
+		/* Of attachments. */
+		struct call call;
+		enum call_how call_how;
 	};
 };
 
@@ -88,7 +96,7 @@ static __always_inline void drop(enum kind kind, enum cause cause)
 {
 	struct drop_counts *d = bpf_map_lookup_elem(&drops, &cause);
 
-	if (d)
+	if (d && kind < KINDS)
 		__sync_fetch_and_add(&d->of[kind], 1);
 }
 
@@ -121,6 +129,26 @@ static __always_inline struct pt_regs *call_regs(struct task_struct *task)
 #define ARG3(regs) PT_REGS_PARM3_CORE_SYSCALL(regs)
 #define ARG4(regs) PT_REGS_PARM4_CORE_SYSCALL(regs)
 #define ARG5(regs) PT_REGS_PARM5_CORE_SYSCALL(regs)
+
+/* Argument i, from 1 to 5, of the system call that the current task is in; 0 for i = 0. */
+__noinline u64 call_arg(u32 i)
+{
+	struct pt_regs *regs = call_regs(bpf_get_current_task_btf());
+
+	switch (i) {
+	case 1:
+		return ARG1(regs);
+	case 2:
+		return ARG2(regs);
+	case 3:
+		return ARG3(regs);
+	case 4:
+		return ARG4(regs);
+	case 5:
+		return ARG5(regs);
+	}
+	return 0;
+}
 
 static __always_inline u64 start_ticks(struct task_struct *task)
 {
@@ -188,6 +216,25 @@ static __always_inline void send(void *rec, u64 size, enum kind kind, bool urgen
 		drop(kind, CAUSE_RING);
 }
 
+/*
+ * Sends a record of a file: no flood of these takes the last part of the ring,
+ * which is for processes and connections. False: it was not sent, and is counted.
+ */
+static __always_inline bool send_file(void *rec, u64 size, enum kind kind)
+{
+	u64 waiting = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+
+	if (waiting > file_bytes) {
+		drop(kind, CAUSE_RESERVE);
+		return false;
+	}
+	if (bpf_ringbuf_output(&ring, rec, size, waiting >= wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)) {
+		drop(kind, CAUSE_RING);
+		return false;
+	}
+	return true;
+}
+
 static __always_inline struct scratch *scratch_get(enum kind kind)
 {
 	u32 zero = 0;
@@ -217,6 +264,16 @@ static __always_inline void scratch_send(struct scratch *s, enum kind kind, bool
 	send(s->rec, n, kind, urgent);
 }
 
+static __always_inline bool scratch_send_file(struct scratch *s, enum kind kind)
+{
+	u64 n = s->used;
+
+	barrier_var(n);
+	if (n > RECORD_BYTES)
+		n = RECORD_BYTES;
+	return send_file(s->rec, n, kind);
+}
+
 /* One step of a walk; 0 when the walk is at its end. */
 __noinline int path_step(struct scratch *s)
 {
@@ -231,12 +288,14 @@ __noinline int path_step(struct scratch *s)
 	dentry = (struct dentry *)s->dentry;
 	vfsmount = (struct vfsmount *)s->vfsmount;
 	parent = BPF_CORE_READ(dentry, d_parent);
-	if ((u64)dentry == s->mnt_root || dentry == parent) {
+	if ((u64)dentry == s->mnt_root) {
 		struct mount *mnt = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
 		struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
 
-		if (!up || up == mnt)
+		if (!up || up == mnt) {
+			s->lost = (u64)BPF_CORE_READ(mnt, mnt_ns) != s->mnt_ns;
 			return 0;
+		}
 		s->dentry = (u64)BPF_CORE_READ(mnt, mnt_mountpoint);
 		s->vfsmount = (u64)up + bpf_core_field_offset(struct mount, mnt);
 		s->mnt_root = (u64)BPF_CORE_READ(up, mnt.mnt_root);
@@ -249,6 +308,12 @@ __noinline int path_step(struct scratch *s)
 	n = bpf_probe_read_kernel_str(s->rec + at, NAME_BYTES, BPF_CORE_READ(dentry, d_name.name));
 	if (n <= 0)
 		return 0;
+	/* Of a memfd the name is all there is; of what was opened by handle, it may be "/". */
+	if (dentry == parent) {
+		s->lost = s->rec[at] == '/';
+		s->path_len += s->lost ? 0 : n;
+		return 0;
+	}
 	s->path_len += n;
 	s->dentry = (u64)parent;
 	return 1;
@@ -269,10 +334,12 @@ __noinline int append_path(struct scratch *s)
 	vfsmount = (struct vfsmount *)s->vfsmount;
 	s->path_len = 0;
 	s->truncated = 1;
+	s->lost = 0;
+	s->mnt_ns = (u64)bpf_get_current_task_btf()->nsproxy->mnt_ns;
 	s->mnt_root = (u64)BPF_CORE_READ(vfsmount, mnt_root);
 	for (i = 0; i < PATH_DEPTH; i++) {
 		if (!path_step(s)) {
-			s->truncated = s->path_len > PATH_BYTES;
+			s->truncated = s->path_len > PATH_BYTES || s->lost;
 			break;
 		}
 	}

@@ -1,0 +1,196 @@
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+const (
+	usesEvery = 2 * time.Second
+	maxKnown  = 16384 // paths in one half of the memory of uses
+	maxUses   = 16384 // as in the kernel side; a table that may be half full is emptied early
+)
+
+// A knownFile is the path of a file that a process has opened or used.
+type knownFile struct {
+	key       sensorUseKey
+	path      string
+	truncated bool
+	opened    bool // an open was reported
+}
+
+// uses remember the paths of files in the kernel's table of uses, for as long as
+// that table may speak of them. They are kept in two halves, the older of which
+// is forgotten when the younger is full. The zero value is ready.
+type uses struct {
+	young, old map[sensorUseKey]knownFile
+	fresh      int // records since the table was last emptied: as many entries at most
+	emptied    bool
+	waiting    map[sensorUseKey]sensorUse // of the last emptying, before their path was known
+}
+
+// note keeps a path. That an open was once reported stays true.
+func (u *uses) note(f knownFile) {
+	u.fresh++
+	if before, ok := u.find(f.key); ok {
+		f.opened = f.opened || before.opened
+	}
+	if len(u.young) >= maxKnown {
+		u.old, u.young = u.young, nil
+	}
+	if u.young == nil {
+		u.young = map[sensorUseKey]knownFile{}
+	}
+	u.young[f.key] = f
+}
+
+func (u *uses) find(key sensorUseKey) (knownFile, bool) {
+	if f, ok := u.young[key]; ok {
+		return f, true
+	}
+	f, ok := u.old[key]
+	return f, ok
+}
+
+// event makes the totals of one entry an event. None: there is nothing to tell
+// beyond the open, or it is a program loading what programs consist of.
+func (f knownFile) event(use sensorUse) (event.FileUse, bool) {
+	b := event.FileUse{
+		Path: f.path, BytesRead: use.Read, BytesWritten: use.Written, Opens: int(use.More),
+		MappedRead: use.How&sensorHowMAPPED_READ != 0, MappedWrite: use.How&sensorHowMAPPED_WRITE != 0,
+		MappedExec: use.How&sensorHowMAPPED_EXEC != 0, Opened: f.opened, Truncated: f.truncated,
+		FileDoubt: event.FileDoubt{IOUring: use.How&sensorHowBY_URING != 0},
+	}
+	none := event.FileUse{Path: f.path, Opened: f.opened, Truncated: f.truncated}
+	if b == none || f.opened && b.Kind() != event.KindFileWrite && system(f.path) {
+		return event.FileUse{}, false
+	}
+	return b, true
+}
+
+// system reports whether a file is part of what every program loads: to read
+// those tells nothing, and each process does it.
+func system(path string) bool {
+	for _, dir := range []string{"/usr/lib/", "/usr/lib64/", "/usr/libexec/", "/lib/", "/lib64/", "/etc/ld.so."} {
+		if strings.HasPrefix(path, dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// drainUses empties the table that the kernel side has left, and lets it leave
+// the one it fills. Between the two is a tick at least, so that nothing is
+// counting in a table that is being emptied.
+func (s *sensor) drainUses(now time.Time, emit func(event.Event)) error {
+	if !s.uses.emptied {
+		s.uses.emptied = true
+		if err := s.emptyUses(emit); err != nil {
+			return err
+		}
+	}
+	if now.Before(s.next.uses) && s.uses.fresh < maxUses/2 {
+		return nil
+	}
+	s.next.uses = now.Add(usesEvery)
+	s.uses.fresh, s.uses.emptied = 0, false
+	return s.turnUses()
+}
+
+// lastUses tells all totals, of both tables.
+func (s *sensor) lastUses(emit func(event.Event)) error {
+	for range 2 {
+		if err := s.turnUses(); err != nil {
+			return err
+		}
+		if err := s.emptyUses(emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sensor) turnUses() error {
+	var turn uint32
+	if err := s.usesTurn.Get(&turn); err != nil {
+		return fmt.Errorf("read %s: %w", sensorVarUsesTurn, err)
+	}
+	if err := s.usesTurn.Set(turn + 1); err != nil {
+		return fmt.Errorf("set %s: %w", sensorVarUsesTurn, err)
+	}
+	return nil
+}
+
+// emptyUses takes all out of the table that is not being filled.
+func (s *sensor) emptyUses(emit func(event.Event)) error {
+	var turn uint32
+	if err := s.usesTurn.Get(&turn); err != nil {
+		return fmt.Errorf("read %s: %w", sensorVarUsesTurn, err)
+	}
+	table := s.maps[sensorMapUsesOdd]
+	if turn&1 == 1 {
+		table = s.maps[sensorMapUsesEven]
+	}
+	before := s.uses.waiting
+	s.uses.waiting = nil
+	if err := s.emptyTable(table, emit); err != nil {
+		return err
+	}
+	var lost uint64
+	for key, use := range before {
+		if !s.tellUse(key, use, emit) {
+			lost++ // its record did not come: the ring was full
+		}
+	}
+	if lost > 0 {
+		emit(event.Event{Time: time.Now(), Source: event.SourceEBPF, Body: event.Lost{
+			Of: event.KindFileRead, Count: lost, Cause: "path of the file was lost", From: s.checked,
+		}})
+	}
+	return nil
+}
+
+// emptyTable tells what is in a table. What has no path yet waits for the next
+// time: its record is in the ring.
+func (s *sensor) emptyTable(table *ebpf.Map, emit func(event.Event)) error {
+	var cursor ebpf.MapBatchCursor
+	keys, values := make([]sensorUseKey, 512), make([]sensorUse, 512)
+	for {
+		n, err := table.BatchLookupAndDelete(&cursor, keys, values, nil)
+		for i := range n {
+			if s.tellUse(keys[i], values[i], emit) {
+				continue
+			}
+			if s.uses.waiting == nil {
+				s.uses.waiting = map[sensorUseKey]sensorUse{}
+			}
+			s.uses.waiting[keys[i]] = values[i]
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("empty table of uses: %w", err)
+		}
+	}
+}
+
+// tellUse emits the totals of an entry. False: its path is not known.
+func (s *sensor) tellUse(key sensorUseKey, use sensorUse, emit func(event.Event)) bool {
+	f, ok := s.uses.find(key)
+	if !ok {
+		return false
+	}
+	if b, ok := f.event(use); ok {
+		emit(event.Event{
+			Time: s.wall(use.Time), Proc: event.ProcID{PID: int32(key.Pid), Start: key.Start}, Source: event.SourceEBPF, Body: b,
+		})
+	}
+	return true
+}
