@@ -81,6 +81,28 @@ func (f *fact) decodeEnd(raw []byte) error {
 	return nil
 }
 
+// magic cuts off a beginning of a name for which the kernel side has told what
+// it stands for; the rest is relative to that.
+func magic(name string) (rest string, ok bool) {
+	for _, self := range []string{"/proc/self/", "/proc/thread-self/"} {
+		tail, found := strings.CutPrefix(name, self)
+		if !found {
+			continue
+		}
+		first, rest, _ := strings.Cut(tail, "/")
+		switch first {
+		case "root", "cwd":
+			return strings.Trim(rest, "/"), true
+		case "fd":
+			number, rest, _ := strings.Cut(rest, "/")
+			if number != "" && len(number) < 7 && strings.Trim(number, "0123456789") == "" {
+				return strings.Trim(rest, "/"), true
+			}
+		}
+	}
+	return "", false
+}
+
 func decodeChange(raw []byte) (*change, uint64, error) {
 	r, rest, err := split[sensorChangeRec](raw)
 	if err != nil {
@@ -99,9 +121,13 @@ func decodeChange(raw []byte) (*change, uint64, error) {
 		if dir, rest, err = cut(rest, r.DirLen[i]); err != nil {
 			return nil, 0, err
 		}
-		c.names[i] = place{text: strings.TrimSuffix(text, "\x00"), dir: kernelPath(dir)}
+		text = strings.TrimSuffix(text, "\x00")
+		c.names[i] = place{text: text, dir: kernelPath(dir), written: text}
+		if rest, ok := magic(text); ok && (i == 0 || c.kind == sensorKindKIND_RENAME || c.kind == sensorKindKIND_LINK) {
+			c.names[i].text, c.names[i].object = rest, rest == ""
+		}
 	}
 	c.names[0].follow = r.H.Flags&sensorFlagsNAME_FOLLOWED != 0
-	c.names[0].object = r.H.Flags&sensorFlagsNAME_OBJECT != 0
+	c.names[0].object = c.names[0].object || r.H.Flags&sensorFlagsNAME_OBJECT != 0
 	return c, r.Request, nil
 }

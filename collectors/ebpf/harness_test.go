@@ -28,7 +28,7 @@ func actions() map[string]func(out io.Writer) error {
 		"thread-exec": actThreadExec, "leader-gone": actLeaderGone,
 		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
 		"doors": actDoors,
-		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
+		"tcp":   actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
 }
 

@@ -35,10 +35,11 @@ type change struct {
 
 // A place is a name as the caller gave it.
 type place struct {
-	text   string // the caller's
-	dir    string // absolute, without links: what text is relative to; "/" where text is absolute
-	follow bool   // the last component too, where it is a link
-	object bool   // dir is the file itself: the caller had it open
+	text    string // the caller's
+	dir     string // absolute, without links: what text is relative to; "/" where text is absolute
+	follow  bool   // the last component too, where it is a link
+	object  bool   // dir is the file itself: the caller had it open
+	written string // text, with any beginning that the kernel side has resolved
 }
 
 // body makes the paths, following the links of directories as the kernel did.
@@ -77,7 +78,7 @@ func (c *change) body(r *resolver, id event.ProcID) event.Body {
 func (c *change) open(path string, truncated bool, doubt event.FileDoubt) event.FileOpen {
 	flags := int(c.value[0])
 	b := event.FileOpen{
-		Path: path, Requested: requested(c.names[0].text, path), TID: c.tid, Truncated: truncated, FileDoubt: doubt,
+		Path: path, Requested: requested(c.names[0].written, path), TID: c.tid, Truncated: truncated, FileDoubt: doubt,
 		Directory: flags&unix.O_DIRECTORY != 0, Emptied: flags&unix.O_TRUNC != 0, PathOnly: flags&unix.O_PATH != 0,
 	}
 	if !b.PathOnly {

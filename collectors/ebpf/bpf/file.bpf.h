@@ -21,10 +21,6 @@
 #define AT_EMPTY_PATH 0x1000
 #define RENAME_EXCHANGE 2
 #define O_TRUNC 01000
-#define S_IFMT 0170000
-#define S_IFREG 0100000
-#define S_IFBLK 0060000
-#define PROT_READ 1
 #define PROT_EXEC 4
 #define MAP_SHARED 1 /* MAP_SHARED_VALIDATE has this bit too */
 #define MAP_ANONYMOUS 0x20
@@ -34,6 +30,7 @@
 #define FMODE_WRITE 2
 #define FMODE_EXEC 0x20
 #define FMODE_PATH 0x4000
+#define FMODE_ATOMIC_POS 0x8000 /* files and directories have it */
 #define FMODE_CREATED 0x100000
 #define MODE_EMPTIED 0x80000000
 #define MODES (FMODE_READ | FMODE_WRITE | FMODE_EXEC | FMODE_PATH | MODE_EMPTIED)
@@ -68,19 +65,38 @@ static __always_inline struct use *use_put(const struct use_key *key, const stru
 	return use_get(key);
 }
 
-static __always_inline void identify(struct use_key *key, struct task_struct *task, struct file *file)
-{
-	struct inode *inode = BPF_CORE_READ(file, f_inode);
-	struct path path = {};
+/* The front of a struct file, with all that is asked of it, read at once. */
+struct front {
+	u8 bytes[128];
+};
 
-	bpf_core_read(&path, sizeof(path), &file->f_path);
+#define FRONT(front, type, field) (*(type *)((front)->bytes + (bpf_core_field_offset(struct file, field) & 127)))
+
+static __always_inline void read_front(struct front *front, struct file *file)
+{
+	bpf_probe_read_kernel(front, sizeof(*front), file);
+}
+
+static __always_inline void identify_front(struct use_key *key, struct task_struct *task, struct front *front)
+{
+	struct path path = FRONT(front, struct path, f_path);
+	struct inode *inode = FRONT(front, struct inode *, f_inode);
+
 	key->file.mnt = (u64)path.mnt;
-	key->file.dir = (u64)BPF_CORE_READ(path.dentry, d_parent);
-	key->file.name = BPF_CORE_READ(path.dentry, d_name.hash_len);
+	/* d_parent and the hash in d_name are beside each other. */
+	bpf_core_read(&key->file.dir, 16, &path.dentry->d_parent);
 	key->file.ino = BPF_CORE_READ(inode, i_ino);
 	key->file.generation = BPF_CORE_READ(inode, i_generation);
 	key->start = start_ticks(task);
 	key->pid = pid_of(task);
+}
+
+static __always_inline void identify(struct use_key *key, struct task_struct *task, struct file *file)
+{
+	struct front front;
+
+	read_front(&front, file);
+	identify_front(key, task, &front);
 }
 
 /* A record with the path of a file, in s, which is sent by the caller. */
@@ -196,6 +212,77 @@ static __always_inline void append_dir(struct scratch *s, struct task_struct *ta
 		r->h.flags |= PATH_TRUNCATED;
 }
 
+#define MAGIC_ROOT -1
+#define MAGIC_CWD -2
+#define MAGIC_NONE -3
+
+static __always_inline bool begins(struct scratch *s, u64 at, const char *with, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (s->rec[at + i] != with[i])
+			return false;
+	return true;
+}
+
+/*
+ * What the name at `at` in the record stands for by its beginning, if that is
+ * root, cwd or fd/N in /proc/self or /proc/thread-self: one of the above, or the
+ * descriptor. Once the process is gone, nobody can tell.
+ */
+__noinline s64 magic(struct scratch *s, u64 at)
+{
+	s64 fd = 0;
+	int i;
+
+	if (!s)
+		return MAGIC_NONE;
+	barrier_var(at);
+	if (at > RECORD_BYTES - STRING_BYTES)
+		return MAGIC_NONE;
+	if (begins(s, at, "/proc/self/", 11))
+		at += 11;
+	else if (begins(s, at, "/proc/thread-self/", 18))
+		at += 18;
+	else
+		return MAGIC_NONE;
+	if (begins(s, at, "root", 4))
+		return s->rec[at + 4] == '/' || !s->rec[at + 4] ? MAGIC_ROOT : MAGIC_NONE;
+	if (begins(s, at, "cwd", 3))
+		return s->rec[at + 3] == '/' || !s->rec[at + 3] ? MAGIC_CWD : MAGIC_NONE;
+	if (!begins(s, at, "fd/", 3))
+		return MAGIC_NONE;
+	for (i = 3; i < 10; i++) {
+		char c = s->rec[at + i];
+
+		if (c < '0' || c > '9')
+			return i > 3 && (c == '/' || !c) ? fd : MAGIC_NONE;
+		fd = fd * 10 + c - '0';
+	}
+	return MAGIC_NONE;
+}
+
+/* Appends what the name at `at` is relative to: nothing, where it is absolute. */
+static __always_inline void append_base(struct scratch *s, struct task_struct *task, int i, s32 dirfd, u64 at)
+{
+	struct change_rec *r = &s->change;
+	s64 what;
+
+	barrier_var(at);
+	if (at >= RECORD_BYTES)
+		return;
+	if (s->rec[at] != '/') {
+		append_dir(s, task, i, dirfd);
+		return;
+	}
+	what = magic(s, at);
+	if (what == MAGIC_ROOT)
+		r->dir_len[i] = append_struct_path(s, &task->fs->root);
+	else if (what != MAGIC_NONE)
+		append_dir(s, task, i, what == MAGIC_CWD ? AT_FDCWD : what);
+}
+
 /* Appends name i of a change: the user's string, and the directory it is relative to. */
 static __always_inline void append_name(struct scratch *s, struct task_struct *task, int i, s32 dirfd, u64 name)
 {
@@ -203,10 +290,7 @@ static __always_inline void append_name(struct scratch *s, struct task_struct *t
 	u64 at = s->used;
 
 	r->name_len[i] = append_string(s, name);
-	barrier_var(at);
-	if (at >= RECORD_BYTES || s->rec[at] == '/')
-		return;
-	append_dir(s, task, i, dirfd);
+	append_base(s, task, i, dirfd, at);
 }
 
 static __always_inline struct scratch *begin_change(struct task_struct *task, enum kind kind)
@@ -320,18 +404,17 @@ static __noinline struct use *use_first(struct task_struct *task, struct file *f
 	return use_put(key, &first);
 }
 
-/* Adds to the totals of a file; of anything else than files and disks, nothing. */
+/* Adds to the totals of a file that has a place in a directory; not of pipes, sockets, devices and memfds. */
 static __noinline int use_file(struct task_struct *task, struct file *file, u64 read, u64 written, u32 how)
 {
-	u32 type = BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT;
 	struct use_key key = {};
+	struct front front;
 	struct use *use;
 
-	if (type != S_IFREG && type != S_IFBLK)
+	read_front(&front, file);
+	if (!(FRONT(&front, u32, f_mode) & FMODE_ATOMIC_POS))
 		return 0;
-	identify(&key, task, file);
-	if (key.file.dir == (u64)BPF_CORE_READ(file, f_path.dentry))
-		return 0; /* a memfd: memory, and in no directory */
+	identify_front(&key, task, &front);
 	use = use_get(&key);
 	if (!use)
 		use = use_first(task, file, &key);

@@ -124,11 +124,16 @@ static __always_inline struct pt_regs *call_regs(struct task_struct *task)
 	return (struct pt_regs *)bpf_task_pt_regs(task);
 }
 
-#define ARG1(regs) PT_REGS_PARM1_CORE_SYSCALL(regs)
-#define ARG2(regs) PT_REGS_PARM2_CORE_SYSCALL(regs)
-#define ARG3(regs) PT_REGS_PARM3_CORE_SYSCALL(regs)
-#define ARG4(regs) PT_REGS_PARM4_CORE_SYSCALL(regs)
-#define ARG5(regs) PT_REGS_PARM5_CORE_SYSCALL(regs)
+/* The kernel trusts us to follow its own pointers, and so no helper is called for each. */
+#ifdef __TARGET_ARCH_arm64
+#define ARG1(regs) (((struct pt_regs___arm64 *)(regs))->orig_x0)
+#else
+#define ARG1(regs) PT_REGS_PARM1_SYSCALL(regs)
+#endif
+#define ARG2(regs) PT_REGS_PARM2_SYSCALL(regs)
+#define ARG3(regs) PT_REGS_PARM3_SYSCALL(regs)
+#define ARG4(regs) PT_REGS_PARM4_SYSCALL(regs)
+#define ARG5(regs) PT_REGS_PARM5_SYSCALL(regs)
 
 /* Argument i, from 1 to 5, of the system call that the current task is in; 0 for i = 0. */
 __noinline u64 call_arg(u32 i)

@@ -75,12 +75,12 @@ static __noinline int append_filename(struct scratch *s, struct task_struct *tas
 		r->name_len[1] = n;
 	else
 		r->name_len[0] = n;
-	if (dirfd == NO_DIR || s->rec[at] == '/')
+	if (dirfd == NO_DIR)
 		return 0;
 	if (i & 1)
-		append_dir(s, task, 1, dirfd);
+		append_base(s, task, 1, dirfd, at);
 	else
-		append_dir(s, task, 0, dirfd);
+		append_base(s, task, 0, dirfd, at);
 	return 0;
 }
 
