@@ -184,10 +184,8 @@ func what(r *event.Record) string {
 		return text(r.DNS.Name) + " is " + text(strings.Join(r.DNS.Addresses, ", ")) + ", says " + text(r.DNS.Server)
 	case r.Env != nil:
 		return envWhat(r)
-	case r.File != nil && r.File.OldPath != "":
-		return text(r.File.Operation) + " " + text(r.File.OldPath) + " → " + text(r.File.Path)
 	case r.File != nil:
-		return text(r.File.Operation) + " " + text(r.File.Path)
+		return fileWhat(r.File)
 	case r.Network != nil:
 		return networkWhat(r.Network)
 	case r.Tool != nil:
@@ -204,6 +202,35 @@ func what(r *event.Record) string {
 		return sensorWhat(r.Sensor)
 	}
 	return command(r.Process)
+}
+
+func fileWhat(f *event.File) string {
+	s := text(f.Operation) + " "
+	switch {
+	case f.OldPath != "":
+		s += text(f.OldPath) + " → "
+	case f.Attribute != "":
+		s += words(f.Attribute, f.Value) + " of "
+	}
+	s += text(f.Path)
+	switch {
+	case f.Target != "":
+		s += " → " + text(f.Target)
+	case f.Requested != "":
+		s += " as " + text(f.Requested)
+	}
+	for _, n := range []struct {
+		bytes *uint64
+		what  string
+	}{{f.BytesRead, "read"}, {f.BytesWritten, "written"}} {
+		if n.bytes != nil {
+			s += fmt.Sprintf(", %d bytes %s", *n.bytes, n.what)
+		}
+	}
+	if f.Attempted {
+		s += ", asked for"
+	}
+	return s
 }
 
 func envWhat(r *event.Record) string {

@@ -78,7 +78,7 @@ type FileDelete struct {
 	FileDoubt
 }
 
-// FileLink says that a file got a further name, or that a symbolic link was made.
+// FileLink says that a file got a further name, or a symbolic link was made.
 type FileLink struct {
 	Path      string // the new name
 	Old       string // of a hard link: the name that the file had

@@ -26,6 +26,11 @@ func (p *Pipeline) environment(it *item) *event.Event {
 			return nil
 		}
 		read = fromFile(b.Path)
+	case event.FileUse:
+		if b.Opened || b.BytesRead == 0 && !b.MappedRead {
+			return nil // the open told
+		}
+		read = fromFile(b.Path)
 	}
 	if read.Method == "" {
 		return nil
@@ -138,8 +143,8 @@ func (w writers) note(ev event.Event, scope *attribution.Scope, now time.Time) {
 	}
 	switch b := ev.Body.(type) {
 	case event.FileOpen:
-		if (b.Write || b.Create) && path.Base(b.Path) == "SKILL.md" {
-			w[path.Dir(b.Path)] = write{ev: ev, scope: scope, at: now}
+		if b.Write || b.Create || b.Emptied {
+			w.skillFile(b.Path, write{ev: ev, scope: scope, at: now})
 		}
 	case event.FileRename:
 		if path.Base(b.New) == "SKILL.md" {
@@ -147,6 +152,23 @@ func (w writers) note(ev event.Event, scope *attribution.Scope, now time.Time) {
 		} else {
 			w[b.New] = write{ev: ev, scope: scope, at: now}
 		}
+		if b.Exchange {
+			w[b.Old] = write{ev: ev, scope: scope, at: now}
+		}
+	case event.FileLink:
+		w[strings.TrimSuffix(b.Path, "/SKILL.md")] = write{ev: ev, scope: scope, at: now}
+	case event.FileTruncate:
+		w.skillFile(b.Path, write{ev: ev, scope: scope, at: now})
+	case event.FileUse:
+		if b.Kind() == event.KindFileWrite {
+			w.skillFile(b.Path, write{ev: ev, scope: scope, at: now})
+		}
+	}
+}
+
+func (w writers) skillFile(file string, by write) {
+	if path.Base(file) == "SKILL.md" {
+		w[path.Dir(file)] = by
 	}
 }
 

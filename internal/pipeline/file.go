@@ -25,7 +25,7 @@ func fileOf(body event.Body) *event.File {
 		return doubted(b.FileDoubt, f)
 	case event.FileAttr:
 		return doubted(b.FileDoubt, &event.File{
-			Path: b.Path, Operation: "attribute", Attribute: b.Attribute, Value: b.Value, Truncated: b.Truncated,
+			Path: b.Path, Operation: "attribute", Attribute: string(b.Attribute), Value: b.Value, Truncated: b.Truncated,
 		})
 	case event.FileTruncate:
 		return doubted(b.FileDoubt, &event.File{Path: b.Path, Operation: "truncate", Truncated: b.Truncated})
