@@ -316,3 +316,12 @@ func tell(body event.Body) string {
 	}
 	return ""
 }
+
+// tellIn says it with a directory left out; "" where that is not concerned.
+func tellIn(body event.Body, dir string) string {
+	line := tell(body)
+	if !strings.Contains(line, dir+"/") {
+		return ""
+	}
+	return strings.ReplaceAll(line, dir, "")
+}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -213,48 +212,6 @@ func testBind(b *bench) {
 		}
 	}
 	b.t.Errorf("no open of to/in/file:\n%s", b.log())
-}
-
-// actUring opens a file through io_uring: one request, submitted and not
-// waited for.
-func actUring(out io.Writer) error {
-	var params [120]byte
-	ring, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0)
-	if errno != 0 {
-		fmt.Fprintln(out, "none")
-		return nil
-	}
-	field := func(at int) int { return int(*(*uint32)(unsafe.Pointer(&params[at]))) }
-	const sqOff, offQueue, offEntries = 40, 0, 0x10000000
-	queue, err := unix.Mmap(int(ring), offQueue, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
-	if err != nil {
-		return err
-	}
-	entries, err := unix.Mmap(int(ring), offEntries, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE)
-	if err != nil {
-		return err
-	}
-	path := append([]byte("/etc/hostname"), 0)
-	entries[0] = 18 // IORING_OP_OPENAT
-	*(*int32)(unsafe.Pointer(&entries[4])) = unix.AT_FDCWD
-	*(*uint64)(unsafe.Pointer(&entries[16])) = uint64(uintptr(unsafe.Pointer(&path[0])))
-	*(*uint32)(unsafe.Pointer(&queue[field(sqOff+4)]))++ // tail; the array maps 0 to 0
-	n, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, ring, 1, 1, 1, 0, 0)
-	runtime.KeepAlive(path)
-	if n != 1 {
-		return fmt.Errorf("submit: %d, %w", int(n), errno)
-	}
-	fmt.Fprintln(out, "submitted")
-	return nil
-}
-
-func testUring(b *bench) {
-	c := b.run("uring")
-	if c.line(b.t) == "none" {
-		b.t.Skip("io_uring is not allowed here")
-	}
-	want := event.FileOpen{Path: "/etc/hostname", Read: true, FileDoubt: event.FileDoubt{IOUring: true}}
-	untilBody(b, c.id, func(x event.FileOpen) bool { x.TID = 0; return x == want })
 }
 
 func TestOverflowIsCounted(t *testing.T) {

@@ -26,9 +26,10 @@ func actions() map[string]func(out io.Writer) error {
 	return map[string]func(io.Writer) error{
 		"shorts": actShorts, "long-args": actLongArgs, "environment": actEnvironment,
 		"thread-exec": actThreadExec, "leader-gone": actLeaderGone,
-		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "uring": actUring,
-		"doors": actDoors,
-		"tcp":   actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
+		"files": actFiles, "threads": actThreads, "opens": actOpens, "bind": actBind, "ring": actRingPlain, "ring-async": actRingAsync,
+		"ring-poll": actRingPoll, "ring-skip": actRingSkip, "ring-net": actRingNet,
+		"doors": actDoors, "uses": actUses, "inherited": actInherited, "flood": actFlood,
+		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
 }
 
@@ -283,9 +284,12 @@ func TestSensor(t *testing.T) {
 		"A process named openclaw is a candidate":        testCandidate,
 		"Files are reported by their real path":          testFiles,
 		"Every door to a file is seen":                   testDoors,
+		"Bytes are added up whatever moves them":         testUses,
+		"A descriptor that was handed over is seen":      testInherited,
 		"Threads that ran before Watch are seen":         testThreads,
 		"Paths cross a bind mount":                       testBind,
-		"A file opened through io_uring is seen":         testUring,
+		"What io_uring does to files is seen":            testRings,
+		"Connections through io_uring are seen":          testRingNet,
 		"TCP totals are exact":                           testTCP,
 		"A refused connection tells why":                 testRefused,
 		"Calling connect again is no second connection":  testAgain,

@@ -23,6 +23,7 @@ type knownFile struct {
 	path      string
 	truncated bool
 	opened    bool // an open was reported
+	turn      int  // when it was last met
 }
 
 // uses remember the paths of files in the kernel's table of uses, for as long as
@@ -30,16 +31,18 @@ type knownFile struct {
 // is forgotten when the younger is full. The zero value is ready.
 type uses struct {
 	young, old map[sensorUseKey]knownFile
-	fresh      int // records since the table was last emptied: as many entries at most
+	turn       int // counts the changes of tables
+	fresh      int // files met since the last: about as many entries
 	emptied    bool
 	waiting    map[sensorUseKey]sensorUse // of the last emptying, before their path was known
 }
 
 // note keeps a path. That an open was once reported stays true.
 func (u *uses) note(f knownFile) {
-	u.fresh++
-	if before, ok := u.find(f.key); ok {
-		f.opened = f.opened || before.opened
+	before, ok := u.find(f.key)
+	f.turn, f.opened = u.turn, f.opened || before.opened
+	if !ok || before.turn != u.turn {
+		u.fresh++
 	}
 	if len(u.young) >= maxKnown {
 		u.old, u.young = u.young, nil
@@ -100,6 +103,7 @@ func (s *sensor) drainUses(now time.Time, emit func(event.Event)) error {
 	}
 	s.next.uses = now.Add(usesEvery)
 	s.uses.fresh, s.uses.emptied = 0, false
+	s.uses.turn++
 	return s.turnUses()
 }
 

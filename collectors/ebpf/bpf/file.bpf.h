@@ -35,7 +35,7 @@
 #define MODE_EMPTIED 0x80000000
 #define MODES (FMODE_READ | FMODE_WRITE | FMODE_EXEC | FMODE_PATH | MODE_EMPTIED)
 
-#define SAME_OPENS 8 /* of one file by one process that are each reported, until the table is emptied */
+#define SAME_OPENS 4 /* of one file by one process that are each reported, until the table is emptied */
 #define USES 16384
 
 /* Even and odd: one is filled while the agent empties the other. */
