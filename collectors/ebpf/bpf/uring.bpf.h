@@ -280,6 +280,9 @@ static __always_inline int submitted(struct io_kiocb *req)
 			BPF_CORE_READ((struct io_accept *)req, iou_flags) & ACCEPT_MULTISHOT)
 			drop(KIND_ACCEPT, CAUSE_URING);
 		break;
+	case URING_LISTEN:
+		drop(KIND_ACCEPT, CAUSE_URING);
+		break;
 	}
 	return 0;
 }
@@ -349,11 +352,16 @@ static __always_inline void end_accept(struct task_struct *task, struct io_kiocb
 static __always_inline void end_send(struct task_struct *task, struct io_kiocb *req, s32 result, bool message)
 {
 	struct io_sr_msg *m = (void *)req;
+	struct sock *sk = request_sock(req);
 	u64 address = 0;
 
 	if (message)
 		bpf_probe_read_user(&address, sizeof(address), BPF_CORE_READ(m, umsg));
-	sent_to(task, request_sock(req), result, address, BPF_CORE_READ(m, msg_flags));
+	/* Where the address of a lone datagram is kept depends on the kernel. */
+	if (!address && result > 0 && sk && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_UDP &&
+		!BPF_CORE_READ(sk, __sk_common.skc_dport))
+		drop(KIND_CONNECT, CAUSE_URING);
+	sent_to(task, sk, result, address, BPF_CORE_READ(m, msg_flags));
 }
 
 static __always_inline void end_move(struct task_struct *task, struct io_kiocb *req, s32 result, bool writes)
