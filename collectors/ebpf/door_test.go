@@ -209,7 +209,7 @@ func actDoors(out io.Writer) error {
 		}
 		err = d.do()
 		switch {
-		case errors.Is(err, errNoXattr), errors.Is(err, unix.ENOSYS):
+		case errors.Is(err, errNoXattr), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP):
 			fmt.Fprintln(out, "absent", i)
 		case err != nil:
 			return fmt.Errorf("%s: %w", d.name, err)

@@ -219,6 +219,13 @@ static __always_inline void submit_move(struct task_struct *task, struct io_kioc
 		use_file(task, file, 0, 0, BY_URING);
 }
 
+static __always_inline bool accepts_many(struct io_kiocb *req)
+{
+	struct io_accept *accept = (void *)req;
+
+	return bpf_core_field_exists(accept->iou_flags) && BPF_CORE_READ(accept, iou_flags) & ACCEPT_MULTISHOT;
+}
+
 static __always_inline int submitted(struct io_kiocb *req)
 {
 	struct task_struct *task = caller(0);
@@ -276,8 +283,7 @@ static __always_inline int submitted(struct io_kiocb *req)
 			drop(KIND_CONNECT, CAUSE_URING);
 		break;
 	case URING_ACCEPT:
-		if (req_flags(req) & REQ_SKIP_END || BPF_CORE_READ((struct io_accept *)req, file_slot) ||
-			BPF_CORE_READ((struct io_accept *)req, iou_flags) & ACCEPT_MULTISHOT)
+		if (req_flags(req) & REQ_SKIP_END || BPF_CORE_READ((struct io_accept *)req, file_slot) || accepts_many(req))
 			drop(KIND_ACCEPT, CAUSE_URING);
 		break;
 	case URING_LISTEN:
@@ -388,8 +394,12 @@ static __always_inline int ended(struct io_kiocb *req, s32 result)
 
 	if (!task)
 		return 0;
-	if (!req)
-		return 0; /* one of several of a request that goes on */
+	if (!req) {
+		/* One of several of a request that goes on. Before 6.10 this is all that tells a socket accepted so. */
+		if (!bpf_core_field_exists(struct io_accept, iou_flags))
+			drop(KIND_ACCEPT, CAUSE_URING);
+		return 0;
+	}
 	opcode = BPF_CORE_READ(req, opcode);
 	switch (opcode) {
 	case URING_OPENAT:
