@@ -1,7 +1,6 @@
 package ebpf
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -157,7 +156,7 @@ func (s *sensor) load(ringSize int) error {
 
 // loadOne loads a program that the sensor can do without, or its older form.
 func (s *sensor) loadOne(spec *ebpf.CollectionSpec, from map[string]*ebpf.ProgramSpec, p program, cache *btf.Cache) (*ebpf.Program, error) {
-	var first error
+	var errs []error
 	for _, name := range []string{p.name, p.older} {
 		if name == "" {
 			break
@@ -168,9 +167,9 @@ func (s *sensor) loadOne(spec *ebpf.CollectionSpec, from map[string]*ebpf.Progra
 			defer one.Close()
 			return one.DetachProgram(name), nil
 		}
-		first = cmp.Or(first, err)
+		errs = append(errs, err)
 	}
-	return nil, first
+	return nil, errors.Join(errs...)
 }
 
 // blind notes what cannot be seen without p.

@@ -66,22 +66,36 @@ static __always_inline struct use *use_put(const struct use_key *key, const stru
 }
 
 /* The front of a struct file, with all that is asked of it, read at once. */
+#define FRONT_BYTES 96
 struct front {
-	u8 bytes[128];
+	u8 bytes[FRONT_BYTES];
 };
 
-#define FRONT(front, type, field) (*(type *)((front)->bytes + (bpf_core_field_offset(struct file, field) & 127)))
+/* Where a kernel has a field further behind, it is read by itself; the verifier removes the one or the other. */
+#define FRONT(front, file, type, field)                                                                        \
+	({                                                                                                     \
+		type value;                                                                                    \
+		__builtin_memset(&value, 0, sizeof(value));                                                    \
+		if (bpf_core_field_offset(struct file, field) + sizeof(type) <= FRONT_BYTES)                   \
+			value = *(type *)((front)->bytes + bpf_core_field_offset(struct file, field));         \
+		else                                                                                           \
+			bpf_core_read(&value, sizeof(type), &(file)->field);                                   \
+		value;                                                                                         \
+	})
 
-static __always_inline void read_front(struct front *front, struct file *file)
+/*
+ * Which file it is, and its f_mode. As a function of its own it gives its stack
+ * back.
+ */
+static __noinline u32 identify(struct use_key *key, struct task_struct *task, struct file *file)
 {
-	bpf_probe_read_kernel(front, sizeof(*front), file);
-}
+	struct front front;
+	struct inode *inode;
+	struct path path;
 
-static __always_inline void identify_front(struct use_key *key, struct task_struct *task, struct front *front)
-{
-	struct path path = FRONT(front, struct path, f_path);
-	struct inode *inode = FRONT(front, struct inode *, f_inode);
-
+	bpf_probe_read_kernel(&front, sizeof(front), file);
+	inode = FRONT(&front, file, struct inode *, f_inode);
+	path = FRONT(&front, file, struct path, f_path);
 	key->file.mnt = (u64)path.mnt;
 	/* d_parent and the hash in d_name are beside each other. */
 	bpf_core_read(&key->file.dir, 16, &path.dentry->d_parent);
@@ -89,14 +103,7 @@ static __always_inline void identify_front(struct use_key *key, struct task_stru
 	key->file.generation = BPF_CORE_READ(inode, i_generation);
 	key->start = start_ticks(task);
 	key->pid = pid_of(task);
-}
-
-static __always_inline void identify(struct use_key *key, struct task_struct *task, struct file *file)
-{
-	struct front front;
-
-	read_front(&front, file);
-	identify_front(key, task, &front);
+	return FRONT(&front, file, u32, f_mode);
 }
 
 /* A record with the path of a file, in s, which is sent by the caller. */
@@ -146,12 +153,12 @@ static __always_inline void note_open(const struct use_key *key, struct use *use
 /* name: the string that open was given; 0: there is none. */
 static __noinline int report_open(struct task_struct *task, struct file *file, u64 name, bool empties)
 {
-	u32 modes = BPF_CORE_READ(file, f_mode) | (empties ? MODE_EMPTIED : 0);
 	struct use_key key = {};
 	struct scratch *s;
 	struct use *use;
+	u32 modes;
 
-	identify(&key, task, file);
+	modes = identify(&key, task, file) | (empties ? MODE_EMPTIED : 0);
 	use = use_get(&key);
 	if (known_open(use, modes))
 		return 0;
@@ -408,13 +415,12 @@ static __noinline struct use *use_first(struct task_struct *task, struct file *f
 static __noinline int use_file(struct task_struct *task, struct file *file, u64 read, u64 written, u32 how)
 {
 	struct use_key key = {};
-	struct front front;
 	struct use *use;
 
-	read_front(&front, file);
-	if (!(FRONT(&front, u32, f_mode) & FMODE_ATOMIC_POS))
+	/* The quickest way to tell what is no file: pipes and sockets are read and written most. */
+	if (!(BPF_CORE_READ(file, f_mode) & FMODE_ATOMIC_POS))
 		return 0;
-	identify_front(&key, task, &front);
+	identify(&key, task, file);
 	use = use_get(&key);
 	if (!use)
 		use = use_first(task, file, &key);

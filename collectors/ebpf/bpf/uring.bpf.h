@@ -49,6 +49,8 @@ enum {
 #define REQ_SKIP_END 64
 #define ACCEPT_MULTISHOT 1
 
+/* The functions below are not inlined, so that what each keeps on the stack is not there all the time. */
+
 static __always_inline u32 req_flags(struct io_kiocb *req)
 {
 	u32 flags = 0;
@@ -101,58 +103,62 @@ static __always_inline void send_request(struct scratch *s, enum kind kind)
 	scratch_put(s);
 }
 
-static __always_inline void submit_open(struct task_struct *task, struct io_kiocb *req)
+static __noinline int submit_open(struct task_struct *task, struct io_kiocb *req)
 {
 	struct io_open *open = (void *)req;
 	struct scratch *s = begin_request(task, req, KIND_ASKED, NAME_FOLLOWED);
 	u64 flags;
 
 	if (!s)
-		return;
+		return 0;
 	flags = BPF_CORE_READ(open, how.flags);
 	s->change.value[0] = flags;
 	append_filename(s, task, 0, BPF_CORE_READ(open, dfd), BPF_CORE_READ(open, filename));
 	send_request(s, KIND_ASKED);
+	return 0;
 }
 
-static __always_inline void submit_rename(struct task_struct *task, struct io_kiocb *req)
+static __noinline int submit_rename(struct task_struct *task, struct io_kiocb *req)
 {
 	struct io_rename *r = (void *)req;
 	struct scratch *s =
 		begin_request(task, req, KIND_RENAME, BPF_CORE_READ(r, flags) & RENAME_EXCHANGE ? RENAME_EXCHANGES : 0);
 
 	if (!s)
-		return;
+		return 0;
 	append_filename(s, task, 0, BPF_CORE_READ(r, old_dfd), BPF_CORE_READ(r, oldpath));
 	append_filename(s, task, 1, BPF_CORE_READ(r, new_dfd), BPF_CORE_READ(r, newpath));
 	send_request(s, KIND_RENAME);
+	return 0;
 }
 
-static __always_inline void submit_unlink(struct task_struct *task, struct io_kiocb *req)
+static __noinline int submit_unlink(struct task_struct *task, struct io_kiocb *req)
 {
 	struct io_unlink *u = (void *)req;
 	enum kind kind = BPF_CORE_READ(u, flags) & AT_REMOVEDIR ? KIND_RMDIR : KIND_UNLINK;
 	struct scratch *s = begin_request(task, req, kind, 0);
 
 	if (!s)
-		return;
+		return 0;
 	append_filename(s, task, 0, BPF_CORE_READ(u, dfd), BPF_CORE_READ(u, filename));
 	send_request(s, kind);
+	return 0;
 }
 
-static __always_inline void submit_mkdir(struct task_struct *task, struct io_kiocb *req)
+static __noinline int submit_mkdir(struct task_struct *task, struct io_kiocb *req)
 {
 	struct io_mkdir *m = (void *)req;
 	struct scratch *s = begin_request(task, req, KIND_MKDIR, 0);
 
 	if (!s)
-		return;
+		return 0;
 	append_filename(s, task, 0, BPF_CORE_READ(m, dfd), BPF_CORE_READ(m, filename));
 	send_request(s, KIND_MKDIR);
+	return 0;
 }
 
 /* A hard link, or a symbolic one, whose text is where the old name is. */
-static __always_inline void submit_link(struct task_struct *task, struct io_kiocb *req, bool symbolic)
+static __noinline int submit_link(struct task_struct *task, struct io_kiocb *req, bool symbolic)
 {
 	struct io_link *l = (void *)req;
 	enum kind kind = symbolic ? KIND_SYMLINK : KIND_LINK;
@@ -164,59 +170,63 @@ static __always_inline void submit_link(struct task_struct *task, struct io_kioc
 		flags = NAME_FOLLOWED;
 	s = begin_request(task, req, kind, flags);
 	if (!s)
-		return;
+		return 0;
 	old = BPF_CORE_READ(l, oldpath);
 	new = BPF_CORE_READ(l, newpath);
 	append_filename(s, task, 0, symbolic ? BPF_CORE_READ(l, new_dfd) : BPF_CORE_READ(l, old_dfd), symbolic ? new : old);
 	append_filename(s, task, 1, symbolic ? NO_DIR : BPF_CORE_READ(l, new_dfd), symbolic ? old : new);
 	send_request(s, kind);
+	return 0;
 }
 
-static __always_inline void submit_setxattr(struct task_struct *task, struct io_kiocb *req)
+static __noinline int submit_setxattr(struct task_struct *task, struct io_kiocb *req)
 {
 	struct io_xattr *x = (void *)req;
 	struct scratch *s = begin_request(task, req, KIND_ATTR, NAME_FOLLOWED);
 
 	if (!s)
-		return;
+		return 0;
 	s->change.attribute = ATTR_XATTR;
 	append_filename(s, task, 0, AT_FDCWD, BPF_CORE_READ(x, filename));
 	send_request(s, KIND_ATTR);
+	return 0;
 }
 
 /* A request about a file by its descriptor; one by its place in the ring's own table is looked at when it ends. */
-static __always_inline void submit_object(struct task_struct *task, struct io_kiocb *req, enum kind kind, enum attribute attribute)
+static __noinline int submit_object(struct task_struct *task, struct io_kiocb *req, enum kind kind, enum attribute attribute)
 {
 	struct scratch *s;
 
 	if (req_flags(req) & REQ_FIXED_FILE) {
 		drop(kind, CAUSE_URING);
-		return;
+		return 0;
 	}
 	s = begin_request(task, req, kind, NAME_OBJECT);
 	if (!s)
-		return;
+		return 0;
 	s->change.attribute = attribute;
 	append_dir(s, task, 0, BPF_CORE_READ(req, cqe.fd));
 	send_request(s, kind);
+	return 0;
 }
 
 /*
  * A read or a write. The bytes are counted at the end; that there was one is
  * noted now, as its end may not be told.
  */
-static __always_inline void submit_move(struct task_struct *task, struct io_kiocb *req)
+static __noinline int submit_move(struct task_struct *task, struct io_kiocb *req)
 {
 	struct file *file;
 
 	if (req_flags(req) & REQ_FIXED_FILE) {
 		if (req_flags(req) & REQ_SKIP_END)
 			drop(KIND_USE, CAUSE_URING);
-		return;
+		return 0;
 	}
 	file = file_of(task, BPF_CORE_READ(req, cqe.fd));
 	if (file)
 		use_file(task, file, 0, 0, BY_URING);
+	return 0;
 }
 
 static __always_inline bool accepts_many(struct io_kiocb *req)
@@ -307,14 +317,14 @@ int BPF_PROG(uring_submitted_old, struct io_kiocb *req)
 }
 
 /* How a request ended; with the path where it opened a file. */
-static __always_inline void send_end(struct task_struct *task, struct io_kiocb *req, s32 result, bool opens)
+static __noinline int send_end(struct task_struct *task, struct io_kiocb *req, s32 result, bool opens)
 {
 	struct scratch *s = scratch_get(KIND_URING);
 	struct use_key key = {};
 	struct file *file = NULL;
 
 	if (!s)
-		return;
+		return 0;
 	if (opens && result >= 0 && !BPF_CORE_READ((struct io_open *)req, file_slot))
 		file = file_of(task, result);
 	if (file) {
@@ -336,6 +346,7 @@ static __always_inline void send_end(struct task_struct *task, struct io_kiocb *
 		scratch_send_file(s, KIND_URING);
 	}
 	scratch_put(s);
+	return 0;
 }
 
 static __always_inline struct sock *request_sock(struct io_kiocb *req)
@@ -349,13 +360,19 @@ static __always_inline struct sock *request_sock(struct io_kiocb *req)
 	return BPF_CORE_READ(socket, sk);
 }
 
-static __always_inline void end_accept(struct task_struct *task, struct io_kiocb *req, s32 result)
+static __noinline int end_connect(struct task_struct *task, struct io_kiocb *req, s32 result)
+{
+	return connect_done(task, request_sock(req), result, (u64)BPF_CORE_READ((struct io_connect *)req, addr));
+}
+
+static __noinline int end_accept(struct task_struct *task, struct io_kiocb *req, s32 result)
 {
 	if (result >= 0 && !BPF_CORE_READ((struct io_accept *)req, file_slot))
 		accept_done(task, sock_of(task, result));
+	return 0;
 }
 
-static __always_inline void end_send(struct task_struct *task, struct io_kiocb *req, s32 result, bool message)
+static __noinline int end_send(struct task_struct *task, struct io_kiocb *req, s32 result, bool message)
 {
 	struct io_sr_msg *m = (void *)req;
 	struct sock *sk = request_sock(req);
@@ -368,23 +385,26 @@ static __always_inline void end_send(struct task_struct *task, struct io_kiocb *
 		!BPF_CORE_READ(sk, __sk_common.skc_dport))
 		drop(KIND_CONNECT, CAUSE_URING);
 	sent_to(task, sk, result, address, BPF_CORE_READ(m, msg_flags));
+	return 0;
 }
 
-static __always_inline void end_move(struct task_struct *task, struct io_kiocb *req, s32 result, bool writes)
+static __noinline int end_move(struct task_struct *task, struct io_kiocb *req, s32 result, bool writes)
 {
 	struct file *file = BPF_CORE_READ(req, file);
 
 	if (result > 0 && file)
 		use_file(task, file, writes ? 0 : result, writes ? result : 0, BY_URING);
+	return 0;
 }
 
-static __always_inline void end_splice(struct task_struct *task, struct io_kiocb *req, s32 result)
+static __noinline int end_splice(struct task_struct *task, struct io_kiocb *req, s32 result)
 {
 	struct file *in = file_of(task, BPF_CORE_READ((struct io_splice *)req, splice_fd_in));
 
 	end_move(task, req, result, true);
 	if (in && result > 0)
 		use_file(task, in, result, 0, BY_URING);
+	return 0;
 }
 
 static __always_inline int ended(struct io_kiocb *req, s32 result)
@@ -418,7 +438,7 @@ static __always_inline int ended(struct io_kiocb *req, s32 result)
 		send_end(task, req, result, false);
 		break;
 	case URING_CONNECT:
-		connect_done(task, request_sock(req), result, (u64)BPF_CORE_READ((struct io_connect *)req, addr));
+		end_connect(task, req, result);
 		break;
 	case URING_ACCEPT:
 		end_accept(task, req, result);
