@@ -245,7 +245,8 @@ func testDoors(b *bench) {
 	for i, d := range doors() {
 		b.t.Run(d.name, func(t *testing.T) {
 			if absent[fmt.Sprint(i)] {
-				t.Skip("not on this file system or kernel")
+				t.Log("this kernel or file system has no such door: the call was refused")
+				return
 			}
 			if !slices.Contains(told[i], d.want) {
 				t.Errorf("%q, want %q among it", told[i], d.want)
