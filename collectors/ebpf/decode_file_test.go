@@ -172,6 +172,27 @@ func TestPathsOfUsesAreBoundedAndTheLatestAreKept(t *testing.T) {
 	}
 }
 
+func TestUsesWaitForTheirPathAndAreBounded(t *testing.T) {
+	var u uses
+	now := time.Unix(100, 0)
+	key := func(i int) sensorUseKey { return sensorUseKey{File: sensorFileId{Ino: uint64(i)}} }
+	u.wait(key(0), sensorUse{Read: 1, How: sensorHowMAPPED_READ}, now)
+	u.wait(key(0), sensorUse{Read: 2, Written: 3, More: 4}, now.Add(time.Second))
+	want := waitingUse{use: sensorUse{Read: 3, Written: 3, More: 4, How: sensorHowMAPPED_READ}, since: now}
+	if got := u.waiting[key(0)]; got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	lost := 0
+	for i := range 2 * maxUses {
+		if !u.wait(key(i), sensorUse{}, now) {
+			lost++
+		}
+	}
+	if len(u.waiting) != maxUses || lost != maxUses {
+		t.Errorf("%d wait and %d are lost, want %d of both", len(u.waiting), lost, maxUses)
+	}
+}
+
 func TestWhatIsToldOfAUse(t *testing.T) {
 	secret := knownFile{path: "/home/dev/x", opened: true}
 	library := knownFile{path: "/usr/lib/x.so", opened: true}

@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	usesEvery = 2 * time.Second
-	maxKnown  = 16384 // paths in one half of the memory of uses
-	maxUses   = 16384 // as in the kernel side; a table that may be half full is emptied early
+	usesEvery  = 2 * time.Second
+	pathWithin = 10 * time.Second // the record with the path of a use is read after that at the latest
+	maxKnown   = 16384            // paths in one half of the memory of uses
+	maxUses    = 16384            // as in the kernel side; a table that may be half full is emptied early
 )
 
 // A knownFile is the path of a file that a process has opened or used.
@@ -34,7 +35,39 @@ type uses struct {
 	turn       int // counts the changes of tables
 	fresh      int // files met since the last: about as many entries
 	emptied    bool
-	waiting    map[sensorUseKey]sensorUse // of the last emptying, before their path was known
+	waiting    map[sensorUseKey]waitingUse
+}
+
+// A waitingUse came out of the table before the record with its path had been
+// read.
+type waitingUse struct {
+	use   sensorUse
+	since time.Time
+}
+
+// wait keeps a use until its path is known. False: there is no room.
+func (u *uses) wait(key sensorUseKey, use sensorUse, now time.Time) bool {
+	before, ok := u.waiting[key]
+	if !ok && len(u.waiting) >= maxUses {
+		return false
+	}
+	if u.waiting == nil {
+		u.waiting = map[sensorUseKey]waitingUse{}
+	}
+	if ok {
+		now, use = before.since, add(before.use, use)
+	}
+	u.waiting[key] = waitingUse{use: use, since: now}
+	return true
+}
+
+func add(a, b sensorUse) sensorUse {
+	a.Read += b.Read
+	a.Written += b.Written
+	a.More += b.More
+	a.Modes |= b.Modes
+	a.How |= b.How
+	return a
 }
 
 // note keeps a path. That an open was once reported stays true.
@@ -94,7 +127,7 @@ func system(path string) bool {
 func (s *sensor) drainUses(now time.Time, emit func(event.Event)) error {
 	if !s.uses.emptied {
 		s.uses.emptied = true
-		if err := s.emptyUses(emit); err != nil {
+		if err := s.emptyUses(now, pathWithin, emit); err != nil {
 			return err
 		}
 	}
@@ -113,7 +146,7 @@ func (s *sensor) lastUses(emit func(event.Event)) error {
 		if err := s.turnUses(); err != nil {
 			return err
 		}
-		if err := s.emptyUses(emit); err != nil {
+		if err := s.emptyUses(time.Now(), 0, emit); err != nil {
 			return err
 		}
 	}
@@ -131,8 +164,9 @@ func (s *sensor) turnUses() error {
 	return nil
 }
 
-// emptyUses takes all out of the table that is not being filled.
-func (s *sensor) emptyUses(emit func(event.Event)) error {
+// emptyUses takes all out of the table that is not being filled, and tells it
+// and what waited for its path. What has waited for longer than that is lost.
+func (s *sensor) emptyUses(now time.Time, patience time.Duration, emit func(event.Event)) error {
 	var turn uint32
 	if err := s.usesTurn.Get(&turn); err != nil {
 		return fmt.Errorf("read %s: %w", sensorVarUsesTurn, err)
@@ -141,46 +175,44 @@ func (s *sensor) emptyUses(emit func(event.Event)) error {
 	if turn&1 == 1 {
 		table = s.maps[sensorMapUsesEven]
 	}
-	before := s.uses.waiting
-	s.uses.waiting = nil
-	if err := s.emptyTable(table, emit); err != nil {
+	lost, err := s.emptyTable(table, now, emit)
+	if err != nil {
 		return err
 	}
-	var lost uint64
-	for key, use := range before {
-		if !s.tellUse(key, use, emit) {
+	for key, w := range s.uses.waiting {
+		switch {
+		case s.tellUse(key, w.use, emit):
+			delete(s.uses.waiting, key)
+		case now.Sub(w.since) >= patience:
+			delete(s.uses.waiting, key)
 			lost++ // its record did not come: the ring was full
 		}
 	}
 	if lost > 0 {
-		emit(event.Event{Time: time.Now(), Source: event.SourceEBPF, Body: event.Lost{
-			Of: event.KindFileRead, Count: lost, Cause: "path of the file was lost", From: s.checked,
+		emit(event.Event{Time: now, Source: event.SourceEBPF, Body: event.Lost{
+			Of: event.KindFileRead, Count: lost, Cause: "path of the file was lost", From: now.Add(-patience - 2*usesEvery),
 		}})
 	}
 	return nil
 }
 
-// emptyTable tells what is in a table. What has no path yet waits for the next
-// time: its record is in the ring.
-func (s *sensor) emptyTable(table *ebpf.Map, emit func(event.Event)) error {
+// emptyTable tells what is in a table. What has no path yet waits: its record is
+// in the ring. It returns for how many there was no room.
+func (s *sensor) emptyTable(table *ebpf.Map, now time.Time, emit func(event.Event)) (lost uint64, err error) {
 	var cursor ebpf.MapBatchCursor
 	keys, values := make([]sensorUseKey, 512), make([]sensorUse, 512)
 	for {
 		n, err := table.BatchLookupAndDelete(&cursor, keys, values, nil)
 		for i := range n {
-			if s.tellUse(keys[i], values[i], emit) {
-				continue
+			if !s.tellUse(keys[i], values[i], emit) && !s.uses.wait(keys[i], values[i], now) {
+				lost++
 			}
-			if s.uses.waiting == nil {
-				s.uses.waiting = map[sensorUseKey]sensorUse{}
-			}
-			s.uses.waiting[keys[i]] = values[i]
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return nil
+			return lost, nil
 		}
 		if err != nil {
-			return fmt.Errorf("empty table of uses: %w", err)
+			return lost, fmt.Errorf("empty table of uses: %w", err)
 		}
 	}
 }

@@ -395,7 +395,7 @@ int changed(struct sys_exit *ctx)
 /* The entry of a file that is met for the first time: its path is told. */
 static __noinline struct use *use_first(struct task_struct *task, struct file *file, const struct use_key *key)
 {
-	struct use first = {};
+	struct use first = {}, *use;
 	struct scratch *s;
 	bool sent;
 
@@ -408,7 +408,10 @@ static __noinline struct use *use_first(struct task_struct *task, struct file *f
 	if (!sent)
 		return NULL;
 	first.time = bpf_ktime_get_boot_ns();
-	return use_put(key, &first);
+	use = use_put(key, &first);
+	if (!use)
+		drop(KIND_USE, CAUSE_USES);
+	return use;
 }
 
 /* Adds to the totals of a file that has a place in a directory; not of pipes, sockets, devices and memfds. */
@@ -424,10 +427,8 @@ static __noinline int use_file(struct task_struct *task, struct file *file, u64 
 	use = use_get(&key);
 	if (!use)
 		use = use_first(task, file, &key);
-	if (!use) {
-		drop(KIND_USE, CAUSE_USES);
-		return 0;
-	}
+	if (!use)
+		return 0; /* which is counted */
 	if (read)
 		__sync_fetch_and_add(&use->read, read);
 	if (written)
