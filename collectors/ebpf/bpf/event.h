@@ -30,7 +30,8 @@ enum kind {
 	KIND_MKNOD,
 	KIND_TRUNCATE,
 	KIND_ATTR,
-	KIND_ASKED, /* io_uring was asked to open a file; the record is a change_rec, with the flags as value */
+	KIND_ASKED, /* io_uring was asked to open a file; the record is a change_rec, with the flags as value
+		     */
 	KIND_USE,   /* a file was read, written or mapped; its totals are in the table of uses */
 	KIND_URING, /* how a request to io_uring ended */
 	KINDS,
@@ -147,7 +148,7 @@ enum attribute {
 	ATTR_MODE,
 	ATTR_OWNER,
 	ATTR_TIMES,
-	ATTR_XATTR,	   /* one is set */
+	ATTR_XATTR, /* one is set */
 	ATTR_XATTR_REMOVED,
 	ATTR_FLAGS,
 };

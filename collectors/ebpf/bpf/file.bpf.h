@@ -71,16 +71,17 @@ struct front {
 	u8 bytes[FRONT_BYTES];
 };
 
-/* Where a kernel has a field further behind, it is read by itself; the verifier removes the one or the other. */
-#define FRONT(front, file, type, field)                                                                        \
-	({                                                                                                     \
-		type value;                                                                                    \
-		__builtin_memset(&value, 0, sizeof(value));                                                    \
-		if (bpf_core_field_offset(struct file, field) + sizeof(type) <= FRONT_BYTES)                   \
-			value = *(type *)((front)->bytes + bpf_core_field_offset(struct file, field));         \
-		else                                                                                           \
-			bpf_core_read(&value, sizeof(type), &(file)->field);                                   \
-		value;                                                                                         \
+/* Where a kernel has a field further behind, it is read by itself; the verifier removes the one or the other.
+ */
+#define FRONT(front, file, type, field)                                                                      \
+	({                                                                                                   \
+		type value;                                                                                  \
+		__builtin_memset(&value, 0, sizeof(value));                                                  \
+		if (bpf_core_field_offset(struct file, field) + sizeof(type) <= FRONT_BYTES)                 \
+			value = *(type *)((front)->bytes + bpf_core_field_offset(struct file, field));       \
+		else                                                                                         \
+			bpf_core_read(&value, sizeof(type), &(file)->field);                                 \
+		value;                                                                                       \
 	})
 
 /*
@@ -107,8 +108,8 @@ static __noinline u32 identify(struct use_key *key, struct task_struct *task, st
 }
 
 /* A record with the path of a file, in s, which is sent by the caller. */
-static __always_inline void begin_file(
-	struct scratch *s, struct task_struct *task, struct file *file, enum kind kind, const struct use_key *key)
+static __always_inline void begin_file(struct scratch *s, struct task_struct *task, struct file *file,
+	enum kind kind, const struct use_key *key)
 {
 	struct open_rec *r = &s->open;
 
@@ -291,7 +292,8 @@ static __always_inline void append_base(struct scratch *s, struct task_struct *t
 }
 
 /* Appends name i of a change: the user's string, and the directory it is relative to. */
-static __always_inline void append_name(struct scratch *s, struct task_struct *task, int i, s32 dirfd, u64 name)
+static __always_inline void append_name(
+	struct scratch *s, struct task_struct *task, int i, s32 dirfd, u64 name)
 {
 	struct change_rec *r = &s->change;
 	u64 at = s->used;
@@ -393,7 +395,8 @@ int changed(struct sys_exit *ctx)
 }
 
 /* The entry of a file that is met for the first time: its path is told. */
-static __noinline struct use *use_first(struct task_struct *task, struct file *file, const struct use_key *key)
+static __noinline struct use *use_first(
+	struct task_struct *task, struct file *file, const struct use_key *key)
 {
 	struct use first = {}, *use;
 	struct scratch *s;

@@ -21,7 +21,8 @@
 #define INIT_PID_NS 0xEFFFFFFC /* as in the kernel's proc_ns.h */
 #define PID_LEVELS 8	       /* of nested PID namespaces */
 
-const volatile u32 pid_ns = INIT_PID_NS; /* inode number of the agent's PID namespace, whose numbers are reported */
+const volatile u32 pid_ns =
+	INIT_PID_NS; /* inode number of the agent's PID namespace, whose numbers are reported */
 const volatile u64 file_bytes = 6 << 20; /* with so much waiting in the ring, records of files are refused */
 const volatile u64 wake_bytes = 1 << 19; /* so much waiting in the ring wakes the reader before its time */
 
@@ -176,7 +177,8 @@ static __always_inline int local_number(struct task_struct *task, int number)
 	for (i = 0; i < PID_LEVELS; i++) {
 		if (i > BPF_CORE_READ(pid, level))
 			break;
-		if (bpf_probe_read_kernel(&at, sizeof(at), (void *)pid + bpf_core_field_offset(pid->numbers) + i * sizeof(at)))
+		if (bpf_probe_read_kernel(&at, sizeof(at),
+			    (void *)pid + bpf_core_field_offset(pid->numbers) + i * sizeof(at)))
 			break;
 		if (BPF_CORE_READ(at.ns, ns.inum) == pid_ns)
 			return at.nr;
@@ -233,7 +235,8 @@ static __always_inline bool send_file(void *rec, u64 size, enum kind kind)
 		drop(kind, CAUSE_RESERVE);
 		return false;
 	}
-	if (bpf_ringbuf_output(&ring, rec, size, waiting >= wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)) {
+	if (bpf_ringbuf_output(
+		    &ring, rec, size, waiting >= wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)) {
 		drop(kind, CAUSE_RING);
 		return false;
 	}

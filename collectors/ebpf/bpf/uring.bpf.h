@@ -55,12 +55,14 @@ static __always_inline u32 req_flags(struct io_kiocb *req)
 {
 	u32 flags = 0;
 
-	bpf_probe_read_kernel(&flags, sizeof(flags), (void *)req + bpf_core_field_offset(struct io_kiocb, flags));
+	bpf_probe_read_kernel(
+		&flags, sizeof(flags), (void *)req + bpf_core_field_offset(struct io_kiocb, flags));
 	return flags;
 }
 
 /* Appends a name that the kernel holds, and the directory it is relative to, as name i of a change. */
-static __noinline int append_filename(struct scratch *s, struct task_struct *task, int i, s32 dirfd, struct filename *name)
+static __noinline int append_filename(
+	struct scratch *s, struct task_struct *task, int i, s32 dirfd, struct filename *name)
 {
 	struct change_rec *r = &s->change;
 	u64 at = s->used;
@@ -86,7 +88,8 @@ static __noinline int append_filename(struct scratch *s, struct task_struct *tas
 	return 0;
 }
 
-static __always_inline struct scratch *begin_request(struct task_struct *task, struct io_kiocb *req, enum kind kind, u32 flags)
+static __always_inline struct scratch *begin_request(
+	struct task_struct *task, struct io_kiocb *req, enum kind kind, u32 flags)
 {
 	struct scratch *s = begin_change(task, kind);
 
@@ -121,8 +124,8 @@ static __noinline int submit_open(struct task_struct *task, struct io_kiocb *req
 static __noinline int submit_rename(struct task_struct *task, struct io_kiocb *req)
 {
 	struct io_rename *r = (void *)req;
-	struct scratch *s =
-		begin_request(task, req, KIND_RENAME, BPF_CORE_READ(r, flags) & RENAME_EXCHANGE ? RENAME_EXCHANGES : 0);
+	struct scratch *s = begin_request(
+		task, req, KIND_RENAME, BPF_CORE_READ(r, flags) & RENAME_EXCHANGE ? RENAME_EXCHANGES : 0);
 
 	if (!s)
 		return 0;
@@ -173,7 +176,8 @@ static __noinline int submit_link(struct task_struct *task, struct io_kiocb *req
 		return 0;
 	old = BPF_CORE_READ(l, oldpath);
 	new = BPF_CORE_READ(l, newpath);
-	append_filename(s, task, 0, symbolic ? BPF_CORE_READ(l, new_dfd) : BPF_CORE_READ(l, old_dfd), symbolic ? new : old);
+	append_filename(s, task, 0, symbolic ? BPF_CORE_READ(l, new_dfd) : BPF_CORE_READ(l, old_dfd),
+		symbolic ? new : old);
 	append_filename(s, task, 1, symbolic ? NO_DIR : BPF_CORE_READ(l, new_dfd), symbolic ? old : new);
 	send_request(s, kind);
 	return 0;
@@ -192,8 +196,10 @@ static __noinline int submit_setxattr(struct task_struct *task, struct io_kiocb 
 	return 0;
 }
 
-/* A request about a file by its descriptor; one by its place in the ring's own table is looked at when it ends. */
-static __noinline int submit_object(struct task_struct *task, struct io_kiocb *req, enum kind kind, enum attribute attribute)
+/* A request about a file by its descriptor; one by its place in the ring's own table is looked at when it
+ * ends. */
+static __noinline int submit_object(
+	struct task_struct *task, struct io_kiocb *req, enum kind kind, enum attribute attribute)
 {
 	struct scratch *s;
 
@@ -233,7 +239,8 @@ static __always_inline bool accepts_many(struct io_kiocb *req)
 {
 	struct io_accept *accept = (void *)req;
 
-	return bpf_core_field_exists(accept->iou_flags) && BPF_CORE_READ(accept, iou_flags) & ACCEPT_MULTISHOT;
+	return bpf_core_field_exists(accept->iou_flags) &&
+	       BPF_CORE_READ(accept, iou_flags) & ACCEPT_MULTISHOT;
 }
 
 static __always_inline int submitted(struct io_kiocb *req)
@@ -293,7 +300,8 @@ static __always_inline int submitted(struct io_kiocb *req)
 			drop(KIND_CONNECT, CAUSE_URING);
 		break;
 	case URING_ACCEPT:
-		if (req_flags(req) & REQ_SKIP_END || BPF_CORE_READ((struct io_accept *)req, file_slot) || accepts_many(req))
+		if (req_flags(req) & REQ_SKIP_END || BPF_CORE_READ((struct io_accept *)req, file_slot) ||
+			accepts_many(req))
 			drop(KIND_ACCEPT, CAUSE_URING);
 		break;
 	case URING_LISTEN:
@@ -362,7 +370,8 @@ static __always_inline struct sock *request_sock(struct io_kiocb *req)
 
 static __noinline int end_connect(struct task_struct *task, struct io_kiocb *req, s32 result)
 {
-	return connect_done(task, request_sock(req), result, (u64)BPF_CORE_READ((struct io_connect *)req, addr));
+	return connect_done(
+		task, request_sock(req), result, (u64)BPF_CORE_READ((struct io_connect *)req, addr));
 }
 
 static __noinline int end_accept(struct task_struct *task, struct io_kiocb *req, s32 result)
@@ -415,7 +424,8 @@ static __always_inline int ended(struct io_kiocb *req, s32 result)
 	if (!task)
 		return 0;
 	if (!req) {
-		/* One of several of a request that goes on. Before 6.10 this is all that tells a socket accepted so. */
+		/* One of several of a request that goes on. Before 6.10 this is all that tells a socket
+		 * accepted so. */
 		if (!bpf_core_field_exists(struct io_accept, iou_flags))
 			drop(KIND_ACCEPT, CAUSE_URING);
 		return 0;
