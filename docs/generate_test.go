@@ -337,12 +337,13 @@ func kindsOf(t *testing.T, src source) map[string]string {
 		return strings.ReplaceAll(strings.ReplaceAll(text, "Event.Proc", "the process"), "The pipeline derives it from execs and opens.", "Derived from execs and opens.")
 	}
 	about := map[string]string{
-		"file.create":     "a file was opened that did not exist, or a directory was made",
+		"file.create":     "a file was opened that did not exist, or a directory, device or pipe was made",
 		"skill.present":   "a skill was there when the agent first looked",
 		"skill.installed": "a skill came while the agent watched",
 		"skill.updated":   "the files of a skill changed",
 		"skill.removed":   "a skill went",
 		"file.open":       said("FileOpen"),
+		"file.read":       "what a process read of a file, or mapped, in the last seconds; the time is that of the first of it",
 	}
 	for _, f := range src.funcs {
 		if f.Name.Name != "Kind" || f.Recv == nil || len(f.Body.List) != 1 {
@@ -356,6 +357,7 @@ func kindsOf(t *testing.T, src source) map[string]string {
 			about[constants[name.Name]] = said(typeName(f.Recv.List[0].Type))
 		}
 	}
+	about["file.write"] = "what a process wrote to a file, or mapped for it, in the last seconds; or that it was truncated (`operation`)"
 	delete(about, string(event.KindCandidate)) // never leaves the agent
 	delete(about, string(event.KindDigest))
 	for _, kind := range constants {

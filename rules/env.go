@@ -74,12 +74,23 @@ type Access struct {
 // File is what was done to a file.
 type File struct {
 	Path      string `expr:"path"`
-	OldPath   string `expr:"old_path"` // rename
-	Name      string `expr:"name"`     // last component of the path
-	Operation string `expr:"operation"`
-	Directory bool   `expr:"directory"`
-	Owner     string `expr:"owner"` // of what a stranger touched: the user whose OpenClaw it is
-	Tier      string `expr:"tier"`  // public, internal, restricted, outside; of a rename: the worse of the two names
+	OldPath   string `expr:"old_path"`       // rename, exchange, link
+	Requested string `expr:"requested_path"` // what the program asked to open, where that is not the path
+	Target    string `expr:"target"`         // symlink: its text
+	Name      string `expr:"name"`           // last component of the path
+	// read, write, create, path (O_PATH), execute, rename, exchange, delete, link, symlink, truncate, attribute
+	Operation    string   `expr:"operation"`
+	Attribute    string   `expr:"attribute"` // mode, owner, times, xattr, xattr_removed, flags
+	Value        string   `expr:"value"`     // of the attribute: 0644, 1000:1000, security.capability
+	BytesRead    int      `expr:"bytes_read"`
+	BytesWritten int      `expr:"bytes_written"`
+	Mapped       []string `expr:"mapped"`        // into memory: read, write, execute
+	OpenedBefore bool     `expr:"opened_before"` // file.read, file.write: the open was an event of its own
+	IOUring      bool     `expr:"io_uring"`
+	Attempted    bool     `expr:"attempted"` // whether it succeeded is not known
+	Directory    bool     `expr:"directory"`
+	Owner        string   `expr:"owner"` // of what a stranger touched: the user whose OpenClaw it is
+	Tier         string   `expr:"tier"`  // public, internal, restricted, outside; of a rename: the worse of the two names
 }
 
 // Network is one connection.
@@ -329,14 +340,24 @@ func acting(r *event.Record) bool {
 
 func (e *Env) file(r *event.Record, v *policy.View) {
 	f := r.File
-	e.File = File{Path: f.Path, OldPath: f.OldPath, Name: base(f.Path), Operation: f.Operation, Directory: f.Directory, Owner: userName(f.Owner)}
+	e.File = File{
+		Path: f.Path, OldPath: f.OldPath, Requested: f.Requested, Target: f.Target, Name: base(f.Path), Operation: f.Operation,
+		Attribute: f.Attribute, Value: f.Value, Mapped: f.Mapped, OpenedBefore: f.Opened, IOUring: f.IOUring,
+		Attempted: f.Attempted, Directory: f.Directory, Owner: userName(f.Owner),
+	}
+	if f.BytesRead != nil {
+		e.File.BytesRead = clamp(*f.BytesRead)
+	}
+	if f.BytesWritten != nil {
+		e.File.BytesWritten = clamp(*f.BytesWritten)
+	}
 	e.File.Tier = fileTier(r, v)
 }
 
 // fileTier is the tier of the file, or the worse of its two names.
 func fileTier(r *event.Record, v *policy.View) string {
 	f := r.File
-	write := f.Operation != "read"
+	write := event.Changes(f.Operation)
 	tier := worstTier(r, v, f.Path, write)
 	if f.OldPath != "" {
 		tier = worse(tier, worstTier(r, v, f.OldPath, write))

@@ -31,6 +31,7 @@ var allowed = []string{"all", "any", "none", "one", "count", "len", "lower", "up
 var kinds = []event.Kind{
 	event.KindFork, event.KindExec, event.KindExit,
 	event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
+	event.KindFileLink, event.KindFileAttr, event.KindFileRead, event.KindFileWrite,
 	event.KindConnect, event.KindAccept, event.KindClose, event.KindListen, event.KindSend, event.KindSocket,
 	event.KindDNS, event.KindTLSName, event.KindHTTP, event.KindEnvRead,
 	event.KindAccess, event.KindCredentials, event.KindNamespace,

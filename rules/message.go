@@ -31,6 +31,12 @@ type Words struct {
 	By       string `expr:"by"`       // " by curl, user dev", or ""
 }
 
+var did = map[string]string{
+	"read": "read", "write": "wrote", "create": "created", "rename": "renamed", "delete": "deleted", "path": "looked up",
+	"execute": "executed", "exchange": "exchanged", "link": "linked", "symlink": "made the symbolic link", "truncate": "truncated",
+	"attribute": "changed the attributes of",
+}
+
 // A message is text with expressions in braces.
 type message struct {
 	parts       []part
@@ -136,7 +142,7 @@ func (m *message) render(machine *vm.VM, w *Words) (string, error) {
 // phrase fills the words for the record of the environment.
 func (w *Words) phrase(r *event.Record) {
 	w.Who, w.By = who(r), ""
-	w.Did = map[string]string{"read": "read", "write": "wrote", "create": "created", "rename": "renamed", "delete": "deleted"}[w.File.Operation]
+	w.Did = did[w.File.Operation]
 	w.Endpoint = w.Network.PeerAddress
 	if w.Network.Transport != string(event.Unix) && w.Network.Transport != string(event.VSock) {
 		w.Endpoint = net.JoinHostPort(w.Network.PeerAddress, strconv.Itoa(w.Network.PeerPort))

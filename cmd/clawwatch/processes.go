@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/clawwatch/clawwatch/internal/console"
+	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/store"
 )
 
@@ -57,7 +58,7 @@ func state(p *store.Activity) string {
 func changes(p *store.Activity) int {
 	n := 0
 	for operation, count := range p.Files {
-		if operation != "read" {
+		if event.Changes(operation) {
 			n += count
 		}
 	}

@@ -191,10 +191,8 @@ func what(r *event.Record) string {
 		return accessWhat(r.Access)
 	case r.Call != "":
 		return text(r.Call) + ": " + command(r.Process)
-	case r.File != nil && r.File.OldPath != "":
-		return text(r.File.Operation) + " " + text(r.File.OldPath) + " → " + text(r.File.Path)
 	case r.File != nil:
-		return text(r.File.Operation) + " " + text(r.File.Path)
+		return fileWhat(r.File)
 	case r.Kind == event.KindListen:
 		return text(string(r.Network.Transport)) + " at " + peer("", r.Network.LocalAddress, r.Network.LocalPort)
 	case r.Kind == event.KindSocket:
@@ -227,6 +225,35 @@ func accessWhat(a *event.Accessed) string {
 		if t.Role != "" {
 			s += " (" + text(string(t.Role)) + ")"
 		}
+	}
+	return s
+}
+
+func fileWhat(f *event.File) string {
+	s := text(f.Operation) + " "
+	switch {
+	case f.OldPath != "":
+		s += text(f.OldPath) + " → "
+	case f.Attribute != "":
+		s += words(f.Attribute, f.Value) + " of "
+	}
+	s += text(f.Path)
+	switch {
+	case f.Target != "":
+		s += " → " + text(f.Target)
+	case f.Requested != "":
+		s += " as " + text(f.Requested)
+	}
+	for _, n := range []struct {
+		bytes *uint64
+		what  string
+	}{{f.BytesRead, "read"}, {f.BytesWritten, "written"}} {
+		if n.bytes != nil {
+			s += fmt.Sprintf(", %d bytes %s", *n.bytes, n.what)
+		}
+	}
+	if f.Attempted {
+		s += ", asked for"
 	}
 	return s
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -134,7 +135,7 @@ func fileDoors() []Door {
 			}
 			fd, err := unix.OpenByHandleAt(dir, handle, unix.O_RDONLY)
 			return errors.Join(err, unix.Close(fd))
-		}, "secret"), Except: map[string]Result{Tracepoint: Documented}, Limit: "A file that is opened by its handle"},
+		}, "secret")},
 		{Name: "a descriptor from another process", act: prepared(func(say say) error {
 			say("read", here("secret"))
 			ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
@@ -151,16 +152,84 @@ func fileDoors() []Door {
 			say("rename", here("one"), here("two"))
 			return unix.Renameat2(unix.AT_FDCWD, "one", unix.AT_FDCWD, "two", unix.RENAME_EXCHANGE)
 		}, "one", "two")},
-		{Name: "io_uring opens", act: prepared(uringOpen(0), "secret"), Except: map[string]Result{Tracepoint: Reported}},
-		{Name: "io_uring opens in a thread of the kernel", act: prepared(uringOpen(setupSQPoll), "secret"), Except: map[string]Result{Tracepoint: Reported}},
-		{Name: "io_uring removes, renames and makes", act: prepared(uringChange, "victim", "old"), Except: map[string]Result{Tracepoint: Reported}},
+		{Name: "hard and symbolic links", act: prepared(func(say say) error {
+			say("link", here("one"), here("two"))
+			say("symlink", here("three"), "to")
+			return errors.Join(os.Link("one", "two"), os.Symlink("to", "three"))
+		}, "one")},
+		{Name: "emptied by open, truncate and fallocate", act: prepared(func(say say) error {
+			say("empty", here("one"))
+			say("truncate", here("two"))
+			say("truncate", here("three"))
+			fd, err1 := unix.Open("one", unix.O_WRONLY|unix.O_TRUNC, 0)
+			f, err2 := os.OpenFile("three", os.O_WRONLY, 0)
+			if err := errors.Join(err1, err2); err != nil {
+				return err
+			}
+			return errors.Join(unix.Truncate("two", 0), f.Truncate(0), f.Close(), unix.Close(fd))
+		}, "one", "two", "three")},
+		{Name: "mode, owner, times and extended attributes", act: prepared(func(say say) error {
+			for _, what := range []string{"mode", "owner", "times"} {
+				say("attribute", here("one"), what)
+			}
+			errs := []error{os.Chmod("one", 0o600), os.Chown("one", os.Getuid(), os.Getgid()), os.Chtimes("one", time.Now(), time.Now())}
+			if err := unix.Setxattr("one", "user.x", []byte("x"), 0); err == nil { // not on every file system
+				say("attribute", here("one"), "xattr")
+			}
+			return errors.Join(errs...)
+		}, "one")},
+		{Name: "mapped and written to", act: prepared(func(say say) error {
+			say("written", here("one"))
+			f, err := os.OpenFile("one", os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			m, err := unix.Mmap(int(f.Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			if err != nil {
+				return err
+			}
+			m[0] = 'y'
+			return errors.Join(unix.Munmap(m), f.Close())
+		}, "one")},
+		{Name: "copied by sendfile, splice and copy_file_range", act: prepared(copies, "from", "one", "two", "three")},
+		{Name: "io_uring opens", act: prepared(uringOpen(0), "secret")},
+		{Name: "io_uring opens in a thread of the kernel", act: prepared(uringOpen(setupSQPoll), "secret")},
+		{Name: "io_uring removes, renames and makes", act: prepared(uringChange, "victim", "old")},
 		{Name: "a 32-bit system call opens", act: prepared(func(say say) error {
 			say("read", here("secret"))
 			return call32(open32, here("secret"), unix.O_RDONLY)
-		}, "secret"), Except: map[string]Result{Tracepoint: Documented}, Limit: "Where trampolines cannot be used"},
+		}, "secret"), Except: map[string]Result{Tracepoint: Documented}, Limit: "32-bit system calls on files and connections"},
 		{Name: "a 32-bit system call removes", act: prepared(func(say say) error {
 			say("delete", here("victim"))
 			return call32(unlink32, here("victim"), 0)
-		}, "victim"), Except: map[string]Result{Tracepoint: Documented}, Limit: "Where trampolines cannot be used"},
+		}, "victim"), Except: map[string]Result{Tracepoint: Documented}, Limit: "32-bit system calls on files and connections"},
 	}
+}
+
+// copies moves bytes from one file to others, and none of them through memory
+// of its own.
+func copies(say say) error {
+	open := func(name string) (int, error) { return unix.Open(name, unix.O_RDWR, 0) }
+	from, err := open("from")
+	if err != nil {
+		return err
+	}
+	var to [3]int
+	for i, name := range []string{"one", "two", "three"} {
+		say("written", here(name))
+		if to[i], err = open(name); err != nil {
+			return err
+		}
+	}
+	say("got", here("from"))
+	var pipe [2]int
+	if err := unix.Pipe(pipe[:]); err != nil {
+		return err
+	}
+	var at [3]int64
+	_, err1 := unix.Sendfile(to[0], from, &at[0], 1)
+	_, err2 := unix.Splice(from, &at[1], pipe[1], nil, 1, 0)
+	_, err3 := unix.Splice(pipe[0], nil, to[1], nil, 1, 0)
+	_, err4 := unix.CopyFileRange(from, &at[2], to[2], nil, 1, 0)
+	return errors.Join(err1, err2, err3, err4)
 }

@@ -203,6 +203,10 @@ func (v *visit) note(e event.Event) {
 	if f, ok := e.Body.(event.Fork); ok && v.ours[f.Parent] {
 		v.ours[e.Proc] = true
 	}
+	if u, ok := e.Body.(event.FileUse); ok {
+		v.use(u)
+		return
+	}
 	line, cut := text(e)
 	if v.ours[e.Proc] {
 		v.log = append(v.log, fmt.Sprintf("%.200s", line))
@@ -212,6 +216,23 @@ func (v *visit) note(e event.Event) {
 		v.gaps = append(v.gaps, "cut: "+line)
 	}
 	v.seen[line]++
+}
+
+// use notes what one event tells of many reads, writes and opens.
+func (v *visit) use(u event.FileUse) {
+	tell := func(verb string, times int) {
+		var b strings.Builder
+		sayTo(&b)(verb, u.Path)
+		line := strings.TrimSuffix(b.String(), "\n")
+		v.log, v.seen[line] = append(v.log, line), v.seen[line]+times
+	}
+	tell("read", u.Opens)
+	if u.BytesWritten > 0 || u.MappedWrite {
+		tell("written", 1)
+	}
+	if u.BytesRead > 0 || u.MappedRead {
+		tell("got", 1)
+	}
 }
 
 // missing are the lines that were not seen, each as often as it was said.
@@ -261,6 +282,8 @@ func text(e event.Event) (line string, cut bool) {
 			verb = "mkdir"
 		case x.Create:
 			verb = "create"
+		case x.Emptied:
+			verb = "empty"
 		case x.Write:
 			verb = "write"
 		}
@@ -271,6 +294,19 @@ func text(e event.Event) (line string, cut bool) {
 		cut = x.Truncated
 	case event.FileDelete:
 		say("delete", x.Path)
+		cut = x.Truncated
+	case event.FileLink:
+		if x.Symbolic {
+			say("symlink", x.Path, x.Target)
+		} else {
+			say("link", x.Old, x.Path)
+		}
+		cut = x.Truncated
+	case event.FileTruncate:
+		say("truncate", x.Path)
+		cut = x.Truncated
+	case event.FileAttr:
+		say("attribute", x.Path, x.Attribute)
 		cut = x.Truncated
 	case event.Connect:
 		if x.Transport == event.Unix {
@@ -293,6 +329,14 @@ func kinds(verb string) []event.Kind {
 		return []event.Kind{event.KindExec}
 	case "rename":
 		return []event.Kind{event.KindFileRename}
+	case "link", "symlink":
+		return []event.Kind{event.KindFileLink}
+	case "attribute":
+		return []event.Kind{event.KindFileAttr}
+	case "truncate", "written":
+		return []event.Kind{event.KindFileWrite}
+	case "got":
+		return []event.Kind{event.KindFileRead}
 	case "delete":
 		return []event.Kind{event.KindFileDelete}
 	case "connect":

@@ -38,10 +38,10 @@ func socketDoors() []Door {
 				return errnoOrNil(errno)
 			})
 		}},
-		{Name: "io_uring connects and accepts", act: uringConnect, Except: map[string]Result{Tracepoint: Reported}},
+		{Name: "io_uring connects and accepts", act: uringConnect},
 		{Name: "a 32-bit system call connects", act: func(say say) error {
 			return connectTo(say, 0, connect32)
-		}, Except: map[string]Result{Tracepoint: Documented}, Limit: "Where trampolines cannot be used"},
+		}, Except: map[string]Result{Tracepoint: Documented}, Limit: "32-bit system calls on files and connections"},
 		{Name: "datagrams with sendto", act: datagram(func(c *net.UDPConn, to *net.UDPAddr) error {
 			_, err := c.WriteTo([]byte("x"), to)
 			return err

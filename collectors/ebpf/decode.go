@@ -13,6 +13,8 @@ import (
 const (
 	fmodeRead    = 0x1
 	fmodeWrite   = 0x2
+	fmodeExec    = 0x20
+	fmodePath    = 0x4000
 	fmodeCreated = 0x100000
 	modeType     = 0o170000
 	modeDir      = 0o040000
@@ -33,6 +35,10 @@ type fact struct {
 	stranger bool
 	acts     *acts // of an access: who acts
 	groups   groups
+	file     *knownFile // the body's file, as the table of uses names it
+	// Of io_uring: which request it was, and how that ended.
+	request uint64
+	result  int32
 }
 
 // kind is what users call the record's kind.
@@ -48,13 +54,21 @@ func eventKind(k sensorKind) event.Kind {
 		return event.KindExit
 	case sensorKindKIND_CANDIDATE:
 		return event.KindCandidate
-	case sensorKindKIND_OPEN:
+	case sensorKindKIND_OPEN, sensorKindKIND_ASKED:
 		return event.KindFileOpen
+	case sensorKindKIND_USE, sensorKindKIND_URING:
+		return event.KindFileRead
+	case sensorKindKIND_TRUNCATE:
+		return event.KindFileWrite
+	case sensorKindKIND_LINK, sensorKindKIND_SYMLINK:
+		return event.KindFileLink
+	case sensorKindKIND_ATTR:
+		return event.KindFileAttr
 	case sensorKindKIND_RENAME:
 		return event.KindFileRename
 	case sensorKindKIND_UNLINK, sensorKindKIND_RMDIR:
 		return event.KindFileDelete
-	case sensorKindKIND_MKDIR:
+	case sensorKindKIND_MKDIR, sensorKindKIND_MKNOD:
 		return event.KindFileCreate
 	case sensorKindKIND_CONNECT, sensorKindKIND_UNIX, sensorKindKIND_VSOCK:
 		return event.KindConnect
@@ -126,10 +140,13 @@ func (p *pieces) decode(raw []byte) (fact, error) {
 		f.body, err = decodeExit(raw)
 	case sensorKindKIND_CANDIDATE:
 		f.body, err = decodeCandidate(raw)
-	case sensorKindKIND_OPEN:
-		f.body, err = decodeOpen(raw)
-	case sensorKindKIND_RENAME, sensorKindKIND_UNLINK, sensorKindKIND_RMDIR, sensorKindKIND_MKDIR:
-		f.change, err = decodeChange(raw)
+	case sensorKindKIND_OPEN, sensorKindKIND_USE:
+		err = f.decodeOpen(raw)
+	case sensorKindKIND_URING:
+		err = f.decodeEnd(raw)
+	case sensorKindKIND_RENAME, sensorKindKIND_UNLINK, sensorKindKIND_RMDIR, sensorKindKIND_MKDIR, sensorKindKIND_MKNOD,
+		sensorKindKIND_LINK, sensorKindKIND_SYMLINK, sensorKindKIND_TRUNCATE, sensorKindKIND_ATTR, sensorKindKIND_ASKED:
+		f.change, f.request, err = decodeChange(raw)
 	case sensorKindKIND_CONNECT, sensorKindKIND_ACCEPT, sensorKindKIND_CLOSE, sensorKindKIND_LISTEN, sensorKindKIND_SEND:
 		f.body, err = decodeSock(raw)
 	case sensorKindKIND_DNS:
@@ -242,49 +259,6 @@ func decodeCandidate(raw []byte) (event.Body, error) {
 		return nil, err
 	}
 	return event.Candidate{Comm: comm(&r.Comm)}, nil
-}
-
-func decodeOpen(raw []byte) (event.Body, error) {
-	r, rest, err := split[sensorOpenRec](raw)
-	if err != nil {
-		return nil, err
-	}
-	path, _, err := cut(rest, r.PathLen)
-	if err != nil {
-		return nil, err
-	}
-	return event.FileOpen{
-		Path:      kernelPath(path),
-		Read:      r.F_mode&fmodeRead != 0,
-		Write:     r.F_mode&fmodeWrite != 0,
-		Create:    r.F_mode&fmodeCreated != 0,
-		Directory: r.I_mode&modeType == modeDir,
-		TID:       int32(r.H.Tid),
-		Truncated: r.H.Flags&sensorFlagsPATH_TRUNCATED != 0,
-		Passed:    r.H.Flags&sensorFlagsPASSED != 0,
-	}, nil
-}
-
-func decodeChange(raw []byte) (*change, error) {
-	r, rest, err := split[sensorChangeRec](raw)
-	if err != nil {
-		return nil, err
-	}
-	c := &change{
-		kind: r.H.Kind, mntNS: r.MntNs, tid: int32(r.H.Tid),
-		truncated: r.H.Flags&sensorFlagsPATH_TRUNCATED != 0,
-	}
-	for i := range c.names {
-		var text, dir string
-		if text, rest, err = cut(rest, r.NameLen[i]); err != nil {
-			return nil, err
-		}
-		if dir, rest, err = cut(rest, r.DirLen[i]); err != nil {
-			return nil, err
-		}
-		c.names[i] = place{text: strings.TrimSuffix(text, "\x00"), dir: kernelPath(dir)}
-	}
-	return c, nil
 }
 
 func comm(c *[16]int8) string {

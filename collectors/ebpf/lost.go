@@ -33,6 +33,10 @@ func (c sensorCause) String() string {
 		return "more datagrams in one system call than are looked at"
 	case sensorCauseCAUSE_HEADS:
 		return "more requests on one connection than are looked at"
+	case sensorCauseCAUSE_RESERVE:
+		return "ring buffer as full as events of files may make it"
+	case sensorCauseCAUSE_USES:
+		return "table of files in use full"
 	default:
 		return "done through io_uring"
 	}
@@ -41,6 +45,8 @@ func (c sensorCause) String() string {
 // reportLost emits what the kernel side could not report since the last time.
 func (s *sensor) reportLost(emit func(event.Event)) error {
 	s.reportMissed(emit)
+	now, from := time.Now(), s.checked
+	s.checked = now
 	for cause := range sensorCauseCAUSES {
 		var cpus []sensorDropCounts
 		if err := s.maps[sensorMapDrops].Lookup(cause, &cpus); err != nil {
@@ -54,8 +60,8 @@ func (s *sensor) reportLost(emit func(event.Event)) error {
 			key := loss{cause, kind}
 			if n := sum - s.lost[key]; n > 0 {
 				s.lost[key] = sum
-				emit(event.Event{Time: time.Now(), Source: event.SourceEBPF, Body: event.Lost{
-					Of: eventKind(kind), Count: n, Cause: cause.String(),
+				emit(event.Event{Time: now, Source: event.SourceEBPF, Body: event.Lost{
+					Of: eventKind(kind), Count: n, Cause: cause.String(), From: from,
 				}})
 			}
 		}

@@ -45,7 +45,7 @@ func open(cfg collectors.Config, of backend) (*sensor, error) {
 		return nil, err
 	}
 	s := &sensor{
-		backend: of, procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, lost: map[loss]uint64{}, missed: map[string]uint64{},
+		backend: of, procPath: cfg.ProcPath, progs: map[string]*ebpf.Program{}, armed: map[string][]link.Link{}, lost: map[loss]uint64{}, missed: map[string]uint64{},
 		boxes: containers{}, taps: newTaps(),
 	}
 	if s.procPath == "" {
@@ -145,6 +145,9 @@ func (s *sensor) load(ringSize int) error {
 	if err := spec.Variables[sensorVarWakeBytes].Set(uint64(ringSize / 16)); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarWakeBytes, err)
 	}
+	if err := spec.Variables[sensorVarFileBytes].Set(uint64(ringSize / 4 * 3)); err != nil {
+		return fmt.Errorf("set %s: %w", sensorVarFileBytes, err)
+	}
 	if s.own, err = ownNamespaces(s.procPath); err != nil {
 		return err
 	}
@@ -171,6 +174,7 @@ func (s *sensor) load(ringSize int) error {
 	}
 	s.maps = must.Maps
 	s.udpEnds, s.packets = must.Variables[sensorVarUdpEnds], must.Variables[sensorVarSeesPackets]
+	s.usesTurn = must.Variables[sensorVarUsesTurn]
 	maps.Copy(s.progs, must.Programs)
 	for _, p := range programs(s.backend) {
 		if p.lack == "" {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -45,8 +46,9 @@ type program struct {
 	older string // takes its place on kernels that refuse it
 	of    backend
 	hook  hook
-	armed bool     // attached only while something is watched
-	calls []string // system calls; one that the architecture lacks is passed over
+	armed bool       // attached only while something is watched
+	calls []string   // system calls; one that the architecture lacks is passed over
+	call  sensorCall // what is where in their arguments
 	kinds []event.Kind
 	// lack says what cannot be seen without it; where it is empty there is no
 	// sensor without it.
@@ -71,7 +73,7 @@ func allPrograms() []program {
 	}
 	udp := []event.Kind{event.KindConnect, event.KindClose}
 	access := []event.Kind{event.KindAccess}
-	return []program{
+	return slices.Concat([]program{
 		{name: sensorProgForked, kinds: []event.Kind{event.KindFork}},
 		{name: sensorProgExeced, kinds: []event.Kind{event.KindExec}},
 		{name: sensorProgExited, kinds: []event.Kind{event.KindExit}},
@@ -88,21 +90,6 @@ func allPrograms() []program {
 		{name: sensorProgTotals, hook: called, kinds: []event.Kind{event.KindSend}, lack: "totals of connections before they end"},
 		{name: sensorProgSent, armed: true, kinds: udp, lack: "who sends on a socket of another's; of UDP sockets the bytes are those of their packets"},
 		{name: sensorProgReceived, armed: true, kinds: udp, lack: "who reads from a socket of another's; of UDP sockets the bytes are those of their packets"},
-		{
-			name: sensorProgUringSubmitted, older: sensorProgUringSubmittedSqe, armed: true, lack: "that io_uring was used",
-			kinds: []event.Kind{
-				event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
-				event.KindConnect, event.KindAccept,
-			},
-		},
-		call(sensorProgOpened, event.KindFileOpen, "open", "openat", "openat2", "creat"),
-		call(sensorProgRenameDone, event.KindFileRename, "rename"),
-		call(sensorProgRenameatDone, event.KindFileRename, "renameat", "renameat2"),
-		call(sensorProgUnlinkDone, event.KindFileDelete, "unlink"),
-		call(sensorProgUnlinkatDone, event.KindFileDelete, "unlinkat"),
-		call(sensorProgRmdirDone, event.KindFileDelete, "rmdir"),
-		call(sensorProgMkdirDone, event.KindFileCreate, "mkdir"),
-		call(sensorProgMkdiratDone, event.KindFileCreate, "mkdirat"),
 		call(sensorProgConnected, event.KindConnect, "connect"),
 		call(sensorProgAccepted, event.KindAccept, "accept", "accept4"),
 		call(sensorProgSendtoDone, event.KindConnect, "sendto"),
@@ -148,7 +135,7 @@ func allPrograms() []program {
 		},
 		{name: sensorProgGotEnv, hook: library, kinds: []event.Kind{event.KindEnvRead}, lack: "names of variables that programs ask their C library for"},
 		{name: sensorProgShellFound, hook: library, kinds: []event.Kind{event.KindEnvRead}, lack: "names of variables that bash looks up"},
-	}
+	}, filePrograms(), uringPrograms())
 }
 
 // identityCalls are the system calls that change who a process is, by number.
@@ -159,6 +146,9 @@ func identityCalls() map[int64]string {
 		unix.SYS_UNSHARE: "unshare", unix.SYS_SETNS: "setns", unix.SYS_CHROOT: "chroot", unix.SYS_PIVOT_ROOT: "pivot_root",
 	}
 }
+
+// key tells the attachments of one program apart.
+func (p program) key() string { return p.name + " " + strings.Join(p.calls, " ") }
 
 // attach hooks a loaded program in. Closing all links takes it out again; that
 // waits for the kernel, some 60 ms for each system call.
@@ -185,7 +175,7 @@ func (s *sensor) attach(p program) ([]link.Link, error) {
 func (p program) attachCalls(prog *ebpf.Program) ([]link.Link, error) {
 	var links []link.Link
 	for _, call := range p.calls {
-		l, err := link.Tracepoint("syscalls", "sys_exit_"+call, prog, nil)
+		l, err := link.Tracepoint("syscalls", "sys_exit_"+call, prog, &link.TracepointOptions{Cookie: p.cookie()})
 		if errors.Is(err, os.ErrNotExist) {
 			continue // an older call that newer architectures do without
 		}

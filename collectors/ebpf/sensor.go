@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -38,6 +39,7 @@ type sensor struct {
 	progs     map[string]*ebpf.Program
 	udpEnds   *ebpf.Variable
 	packets   *ebpf.Variable
+	usesTurn  *ebpf.Variable
 	links     []link.Link // always there
 	counter   *link.Iter  // counts the watched
 	reader    *ringbuf.Reader
@@ -47,19 +49,23 @@ type sensor struct {
 	taps *taps
 
 	mu       sync.Mutex
-	armed    []link.Link // there while something is watched; nil: nothing is
+	on       bool                   // something is watched: all that is armed is attached
+	armed    map[string][]link.Link // by program.key; what is there though the sensor is off comes out bit by bit
 	coverage []event.Coverage
 	closed   bool
 
 	// Of Run alone.
-	paths  *resolver
-	args   pieces
-	heads  heads
-	boxes  containers
-	offset int64 // wall clock minus time since boot, ns
-	lost   map[loss]uint64
-	missed map[string]uint64 // by program
-	next   struct{ lost, clock, disarm, totals time.Time }
+	paths   *resolver
+	args    pieces
+	heads   heads
+	boxes   containers
+	offset  int64 // wall clock minus time since boot, ns
+	lost    map[loss]uint64
+	missed  map[string]uint64 // by program
+	uses    uses
+	asked   requests
+	checked time.Time // when the drops were last counted
+	next    struct{ lost, clock, disarm, totals, uses time.Time }
 }
 
 // Coverage says what this kernel keeps from the sensor's sight; nothing where
@@ -88,7 +94,7 @@ func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
 			if ctx.Err() != nil {
-				return s.reportLost(emit)
+				return s.finish(emit)
 			}
 		case errors.Is(err, ringbuf.ErrClosed):
 			return nil
@@ -104,6 +110,12 @@ func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
 // tick does what is due at this time, and sets the time of the next.
 func (s *sensor) tick(now time.Time, emit func(event.Event)) error {
 	s.paths.forget()
+	if err := s.drainUses(now, emit); err != nil {
+		return err
+	}
+	for _, e := range s.asked.expire(now) {
+		emit(e)
+	}
 	if now.After(s.next.clock) {
 		s.next.clock = now.Add(clockEvery)
 		if err := s.setClock(); err != nil {
@@ -129,6 +141,9 @@ func (s *sensor) tick(now time.Time, emit func(event.Event)) error {
 			return err
 		}
 	}
+	if err := s.takeOut(); err != nil {
+		return err
+	}
 	every := idleEvery
 	if s.isArmed() {
 		every = flushEvery
@@ -149,16 +164,22 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 	if f.change != nil {
 		f.body = f.change.body(s.paths, f.proc)
 	}
+	if f.file != nil {
+		s.uses.note(*f.file)
+	}
 	if f.head != nil {
 		s.say(s.heads.take(f.head), emit)
 	}
 	ev := event.Event{
-		Time: time.Unix(0, int64(f.boot)+s.offset), Proc: f.proc, Source: event.SourceEBPF, Body: f.body, Stranger: f.stranger,
+		Time: s.wall(f.boot), Proc: f.proc, Source: event.SourceEBPF, Body: f.body, Stranger: f.stranger,
 	}
 	switch b := f.body.(type) {
 	case event.Close:
 		s.say(s.heads.closed(b.Socket), emit)
 	case nil:
+		if e, ok := s.asked.end(f.request, f.result); ok {
+			emit(e)
+		}
 		return nil // a piece of a larger one
 	case event.Access:
 		for _, ev := range s.access(f, b, ev) {
@@ -189,6 +210,13 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 	if f.stranger {
 		emit(s.stranger(f, ev.Time))
 	}
+	if f.change != nil && f.request != 0 {
+		if before, ok := s.asked.begin(f.request, ev, time.Now()); ok {
+			emit(before)
+		}
+		return nil
+	}
+	s.asked.drop(f.request)
 	emit(ev)
 	return nil
 }
@@ -196,15 +224,17 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 // say emits what processes said on their connections.
 func (s *sensor) say(all []saying, emit func(event.Event)) {
 	for _, x := range all {
-		emit(event.Event{Time: time.Unix(0, int64(x.boot)+s.offset), Proc: x.proc, Source: event.SourceEBPF, Body: x.body})
+		emit(event.Event{Time: s.wall(x.boot), Proc: x.proc, Source: event.SourceEBPF, Body: x.body})
 	}
 }
 
 // tellTotals has the kernel side put the totals of living connections into the
 // ring.
 func (s *sensor) tellTotals() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	prog := s.progs[sensorProgTotals]
-	if prog == nil {
+	if prog == nil || s.closed {
 		return nil
 	}
 	if _, err := prog.Run(&ebpf.RunOptions{}); err != nil {
@@ -228,6 +258,17 @@ func (s *sensor) UnwatchPort(port uint16) error {
 		return fmt.Errorf("unwatch port %d: %w", port, err)
 	}
 	return nil
+}
+
+// wall turns the kernel's time since boot into that of the clock on the wall.
+func (s *sensor) wall(boot uint64) time.Time { return time.Unix(0, int64(boot)+s.offset) }
+
+// finish tells what is still to be told.
+func (s *sensor) finish(emit func(event.Event)) error {
+	for _, e := range s.asked.expire(time.Time{}) {
+		emit(e)
+	}
+	return errors.Join(s.lastUses(emit), s.reportLost(emit))
 }
 
 // setClock measures what to add to the kernel's time since boot.
@@ -320,51 +361,50 @@ func (s *sensor) withPidfd(id event.ProcID, do func(uint32) error) error {
 }
 
 // arm attaches the hooks that cost others something, if they are not there. It
-// takes 150 ms, and the lock held.
+// takes some 10 ms, and the lock held.
 func (s *sensor) arm() error {
 	if s.closed {
 		return fmt.Errorf("arm sensor: %w", os.ErrClosed)
 	}
-	if s.armed != nil {
+	if s.on {
 		return nil
 	}
-	var armed []link.Link
 	for _, p := range programs(s.backend) {
-		if !p.armed || s.progs[p.name] == nil {
+		if !p.armed || s.progs[p.name] == nil || s.armed[p.key()] != nil {
 			continue
 		}
 		links, err := s.attach(p)
 		if err != nil && p.lack == "" {
-			return errors.Join(fmt.Errorf("arm sensor: %w", err), closeLinks(armed))
+			return fmt.Errorf("arm sensor: %w", err)
 		}
 		if err != nil {
 			s.drop(p, err)
 			continue
 		}
+		s.armed[p.key()] = links
 		if p.name == sensorProgSockReleased {
 			if err := s.udpEnds.Set(true); err != nil {
-				return errors.Join(fmt.Errorf("set %s: %w", sensorVarUdpEnds, err), closeLinks(links), closeLinks(armed))
+				return fmt.Errorf("set %s: %w", sensorVarUdpEnds, err)
 			}
 		}
-		armed = append(armed, links...)
 	}
-	s.armed = armed
+	s.on = true
 	return s.reader.Flush() // so that Run sets a deadline fit for it
 }
 
 func (s *sensor) isArmed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.armed != nil
+	return s.on || len(s.armed) > 0
 }
 
-// disarmIdle takes the costly hooks out when nothing is watched any more and no
-// socket is left whose end is to be told. Watch has to wait meanwhile; a process
-// that the kernel side marks comes with a Candidate, which arms again.
+// disarmIdle has the costly hooks taken out when nothing is watched any more and
+// no socket is left whose end is to be told. A process that the kernel side marks
+// comes with a Candidate, which arms again.
 func (s *sensor) disarmIdle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.armed == nil {
+	if !s.on {
 		return nil
 	}
 	n, err := s.watched()
@@ -375,9 +415,25 @@ func (s *sensor) disarmIdle() error {
 	if err := s.maps[sensorMapFlows].NextKey(nil, &key); !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return err
 	}
-	armed := s.armed
-	s.armed = nil
-	return closeLinks(armed)
+	s.on = false
+	return nil
+}
+
+// takeOut detaches one program of a sensor that is off, the last one first.
+// There are many, and whoever wants to watch waits for one of them only.
+func (s *sensor) takeOut() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.on || len(s.armed) == 0 {
+		return nil
+	}
+	for _, p := range slices.Backward(programs(s.backend)) {
+		if links, ok := s.armed[p.key()]; ok {
+			delete(s.armed, p.key())
+			return closeLinks(links)
+		}
+	}
+	return nil
 }
 
 // watched counts the marked processes, which takes the kernel 2 µs for each
@@ -403,7 +459,7 @@ func (s *sensor) Close() error {
 		return nil
 	}
 	s.closed = true
-	errs := []error{closeLinks(s.armed), closeLinks(s.links)}
+	errs := []error{closeLinks(slices.Concat(slices.Collect(maps.Values(s.armed))...)), closeLinks(s.links)}
 	if s.counter != nil {
 		errs = append(errs, s.counter.Close())
 	}

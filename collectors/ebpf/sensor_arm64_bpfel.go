@@ -51,6 +51,37 @@ type sensorAsked struct {
 	Name  [64]int8
 }
 
+type sensorAttribute uint32
+
+const (
+	sensorAttributeATTR_NONE          sensorAttribute = 0
+	sensorAttributeATTR_MODE          sensorAttribute = 1
+	sensorAttributeATTR_OWNER         sensorAttribute = 2
+	sensorAttributeATTR_TIMES         sensorAttribute = 3
+	sensorAttributeATTR_XATTR         sensorAttribute = 4
+	sensorAttributeATTR_XATTR_REMOVED sensorAttribute = 5
+	sensorAttributeATTR_FLAGS         sensorAttribute = 6
+)
+
+type sensorCall struct {
+	_     structs.HostLayout
+	Kind  uint8
+	How   uint8
+	Name  [2]uint8
+	Dir   [2]uint8
+	Value uint8
+	Flags uint8
+}
+
+type sensorCallHow uint32
+
+const (
+	sensorCallHowCALL_FOLLOWS sensorCallHow = 1
+	sensorCallHowCALL_OBJECT  sensorCallHow = 2
+	sensorCallHowCALL_EMPTIES sensorCallHow = 4
+	sensorCallHowCALL_STRUCT  sensorCallHow = 8
+)
+
 type sensorCandidateRec struct {
 	_    structs.HostLayout
 	H    sensorHeader
@@ -66,16 +97,20 @@ const (
 	sensorCauseCAUSE_BATCH   sensorCause = 3
 	sensorCauseCAUSE_URING   sensorCause = 4
 	sensorCauseCAUSE_HEADS   sensorCause = 5
-	sensorCauseCAUSES        sensorCause = 6
+	sensorCauseCAUSE_RESERVE sensorCause = 6
+	sensorCauseCAUSE_USES    sensorCause = 7
+	sensorCauseCAUSES        sensorCause = 8
 )
 
 type sensorChangeRec struct {
-	_       structs.HostLayout
-	H       sensorHeader
-	MntNs   uint32
-	NameLen [2]uint16
-	DirLen  [2]uint16
-	Unused  uint32
+	_         structs.HostLayout
+	H         sensorHeader
+	Request   uint64
+	MntNs     uint32
+	Attribute sensorAttribute
+	Value     [2]uint32
+	NameLen   [2]uint16
+	DirLen    [2]uint16
 }
 
 type sensorCompatRec struct {
@@ -108,7 +143,7 @@ type sensorDnsRec struct {
 
 type sensorDropCounts struct {
 	_  structs.HostLayout
-	Of [24]uint64
+	Of [32]uint64
 }
 
 type sensorExecRec struct {
@@ -151,17 +186,32 @@ type sensorFileId struct {
 	Magic    uint32
 }
 
+type sensorFileKey struct {
+	_          structs.HostLayout
+	Mnt        uint64
+	Dir        uint64
+	Name       uint64
+	Ino        uint64
+	Generation uint32
+	Unused     uint32
+}
+
 type sensorFlags uint32
 
 const (
-	sensorFlagsPATH_TRUNCATED sensorFlags = 1
-	sensorFlagsCWD_TRUNCATED  sensorFlags = 2
-	sensorFlagsENV_TRUNCATED  sensorFlags = 4
-	sensorFlagsARGS_TRUNCATED sensorFlags = 8
-	sensorFlagsPASSED         sensorFlags = 65536
-	sensorFlagsSTRANGER       sensorFlags = 131072
-	sensorFlagsOVER_TCP       sensorFlags = 262144
-	sensorFlagsANSWERED       sensorFlags = 524288
+	sensorFlagsPATH_TRUNCATED   sensorFlags = 1
+	sensorFlagsCWD_TRUNCATED    sensorFlags = 2
+	sensorFlagsENV_TRUNCATED    sensorFlags = 4
+	sensorFlagsARGS_TRUNCATED   sensorFlags = 8
+	sensorFlagsPASSED           sensorFlags = 65536
+	sensorFlagsSTRANGER         sensorFlags = 131072
+	sensorFlagsOVER_TCP         sensorFlags = 262144
+	sensorFlagsANSWERED         sensorFlags = 524288
+	sensorFlagsOPEN_TRUNCATES   sensorFlags = 16
+	sensorFlagsNAME_FOLLOWED    sensorFlags = 32
+	sensorFlagsNAME_OBJECT      sensorFlags = 64
+	sensorFlagsRENAME_EXCHANGES sensorFlags = 128
+	sensorFlagsURING            sensorFlags = 256
 )
 
 type sensorFlow struct {
@@ -221,6 +271,15 @@ type sensorHeader struct {
 	Flags sensorFlags
 }
 
+type sensorHow uint32
+
+const (
+	sensorHowMAPPED_READ  sensorHow = 1
+	sensorHowMAPPED_WRITE sensorHow = 2
+	sensorHowMAPPED_EXEC  sensorHow = 4
+	sensorHowBY_URING     sensorHow = 8
+)
+
 type sensorIdentityRec struct {
 	_     structs.HostLayout
 	H     sensorHeader
@@ -276,7 +335,15 @@ const (
 	sensorKindKIND_IDENTITY  sensorKind = 21
 	sensorKindKIND_GETENV    sensorKind = 22
 	sensorKindKIND_COMPAT    sensorKind = 23
-	sensorKindKINDS          sensorKind = 24
+	sensorKindKIND_LINK      sensorKind = 24
+	sensorKindKIND_SYMLINK   sensorKind = 25
+	sensorKindKIND_MKNOD     sensorKind = 26
+	sensorKindKIND_TRUNCATE  sensorKind = 27
+	sensorKindKIND_ATTR      sensorKind = 28
+	sensorKindKIND_ASKED     sensorKind = 29
+	sensorKindKIND_USE       sensorKind = 30
+	sensorKindKIND_URING     sensorKind = 31
+	sensorKindKINDS          sensorKind = 32
 )
 
 type sensorMark struct {
@@ -315,9 +382,13 @@ type sensorOnce struct {
 type sensorOpenRec struct {
 	_       structs.HostLayout
 	H       sensorHeader
+	File    sensorFileKey
+	Request uint64
 	F_mode  uint32
 	I_mode  uint16
 	PathLen uint16
+	NameLen uint16
+	Unused  [3]uint16
 }
 
 type sensorPeer struct {
@@ -344,8 +415,11 @@ type sensorScratch struct {
 	Dentry    uint64
 	Vfsmount  uint64
 	MntRoot   uint64
+	MntNs     uint64
 	PathLen   uint32
 	Truncated uint32
+	Lost      uint32
+	Unused    uint32
 	Env       uint64
 	EnvEnd    uint64
 	EnvLen    uint32
@@ -389,6 +463,33 @@ type sensorUnixRec struct {
 	Unused  [3]uint16
 }
 
+type sensorUringRec struct {
+	_       structs.HostLayout
+	H       sensorHeader
+	Request uint64
+	Result  int32
+	Unused  uint32
+}
+
+type sensorUse struct {
+	_       structs.HostLayout
+	Time    uint64
+	Read    uint64
+	Written uint64
+	Modes   uint32
+	Sent    uint32
+	More    uint32
+	How     sensorHow
+}
+
+type sensorUseKey struct {
+	_      structs.HostLayout
+	File   sensorFileKey
+	Start  uint64
+	Pid    uint32
+	Unused uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -406,8 +507,11 @@ const (
 	sensorMapRing                = "ring"
 	sensorMapScratches           = "scratches"
 	sensorMapTold                = "told"
+	sensorMapUsesEven            = "uses_even"
+	sensorMapUsesOdd             = "uses_odd"
 	sensorProgAccepted           = "accepted"
 	sensorProgBound              = "bound"
+	sensorProgChanged            = "changed"
 	sensorProgConnected          = "connected"
 	sensorProgDgramConnected     = "dgram_connected"
 	sensorProgExeced             = "execed"
@@ -419,10 +523,10 @@ const (
 	sensorProgHandleOpened       = "handle_opened"
 	sensorProgIdentified         = "identified"
 	sensorProgListening          = "listening"
-	sensorProgMkdirDone          = "mkdir_done"
+	sensorProgMapped             = "mapped"
 	sensorProgMkdirHappened      = "mkdir_happened"
 	sensorProgMkdirIntended      = "mkdir_intended"
-	sensorProgMkdiratDone        = "mkdirat_done"
+	sensorProgMoved              = "moved"
 	sensorProgMptcpAccepted      = "mptcp_accepted"
 	sensorProgOpened             = "opened"
 	sensorProgPacketIn           = "packet_in"
@@ -432,12 +536,9 @@ const (
 	sensorProgReceived           = "received"
 	sensorProgRecvmmsgDone       = "recvmmsg_done"
 	sensorProgRecvmsgDone        = "recvmsg_done"
-	sensorProgRenameDone         = "rename_done"
 	sensorProgRenameHappened     = "rename_happened"
 	sensorProgRenameIntended     = "rename_intended"
-	sensorProgRenameatDone       = "renameat_done"
 	sensorProgRenamed            = "renamed"
-	sensorProgRmdirDone          = "rmdir_done"
 	sensorProgRmdirHappened      = "rmdir_happened"
 	sensorProgRmdirIntended      = "rmdir_intended"
 	sensorProgSendmmsgDone       = "sendmmsg_done"
@@ -458,21 +559,24 @@ const (
 	sensorProgUnixConnected      = "unix_connected"
 	sensorProgUnixDgramConnected = "unix_dgram_connected"
 	sensorProgUnixSent           = "unix_sent"
-	sensorProgUnlinkDone         = "unlink_done"
 	sensorProgUnlinkHappened     = "unlink_happened"
 	sensorProgUnlinkIntended     = "unlink_intended"
-	sensorProgUnlinkatDone       = "unlinkat_done"
+	sensorProgUringEnded         = "uring_ended"
+	sensorProgUringEndedOld      = "uring_ended_old"
+	sensorProgUringOverflowed    = "uring_overflowed"
 	sensorProgUringSubmitted     = "uring_submitted"
-	sensorProgUringSubmittedSqe  = "uring_submitted_sqe"
+	sensorProgUringSubmittedOld  = "uring_submitted_old"
 	sensorProgVmRead             = "vm_read"
 	sensorProgVmWritten          = "vm_written"
 	sensorProgVsockAsked         = "vsock_asked"
 	sensorProgWatched            = "watched"
 	sensorVarCountsPackets       = "counts_packets"
+	sensorVarFileBytes           = "file_bytes"
 	sensorVarPidNs               = "pid_ns"
 	sensorVarSeesPackets         = "sees_packets"
 	sensorVarTrampolines         = "trampolines"
 	sensorVarUdpEnds             = "udp_ends"
+	sensorVarUsesTurn            = "uses_turn"
 	sensorVarWakeBytes           = "wake_bytes"
 )
 
@@ -520,6 +624,7 @@ type sensorSpecs struct {
 type sensorProgramSpecs struct {
 	Accepted           *ebpf.ProgramSpec `ebpf:"accepted"`
 	Bound              *ebpf.ProgramSpec `ebpf:"bound"`
+	Changed            *ebpf.ProgramSpec `ebpf:"changed"`
 	Connected          *ebpf.ProgramSpec `ebpf:"connected"`
 	DgramConnected     *ebpf.ProgramSpec `ebpf:"dgram_connected"`
 	Execed             *ebpf.ProgramSpec `ebpf:"execed"`
@@ -531,10 +636,10 @@ type sensorProgramSpecs struct {
 	HandleOpened       *ebpf.ProgramSpec `ebpf:"handle_opened"`
 	Identified         *ebpf.ProgramSpec `ebpf:"identified"`
 	Listening          *ebpf.ProgramSpec `ebpf:"listening"`
-	MkdirDone          *ebpf.ProgramSpec `ebpf:"mkdir_done"`
+	Mapped             *ebpf.ProgramSpec `ebpf:"mapped"`
 	MkdirHappened      *ebpf.ProgramSpec `ebpf:"mkdir_happened"`
 	MkdirIntended      *ebpf.ProgramSpec `ebpf:"mkdir_intended"`
-	MkdiratDone        *ebpf.ProgramSpec `ebpf:"mkdirat_done"`
+	Moved              *ebpf.ProgramSpec `ebpf:"moved"`
 	MptcpAccepted      *ebpf.ProgramSpec `ebpf:"mptcp_accepted"`
 	Opened             *ebpf.ProgramSpec `ebpf:"opened"`
 	PacketIn           *ebpf.ProgramSpec `ebpf:"packet_in"`
@@ -544,12 +649,9 @@ type sensorProgramSpecs struct {
 	Received           *ebpf.ProgramSpec `ebpf:"received"`
 	RecvmmsgDone       *ebpf.ProgramSpec `ebpf:"recvmmsg_done"`
 	RecvmsgDone        *ebpf.ProgramSpec `ebpf:"recvmsg_done"`
-	RenameDone         *ebpf.ProgramSpec `ebpf:"rename_done"`
 	RenameHappened     *ebpf.ProgramSpec `ebpf:"rename_happened"`
 	RenameIntended     *ebpf.ProgramSpec `ebpf:"rename_intended"`
-	RenameatDone       *ebpf.ProgramSpec `ebpf:"renameat_done"`
 	Renamed            *ebpf.ProgramSpec `ebpf:"renamed"`
-	RmdirDone          *ebpf.ProgramSpec `ebpf:"rmdir_done"`
 	RmdirHappened      *ebpf.ProgramSpec `ebpf:"rmdir_happened"`
 	RmdirIntended      *ebpf.ProgramSpec `ebpf:"rmdir_intended"`
 	SendmmsgDone       *ebpf.ProgramSpec `ebpf:"sendmmsg_done"`
@@ -570,12 +672,13 @@ type sensorProgramSpecs struct {
 	UnixConnected      *ebpf.ProgramSpec `ebpf:"unix_connected"`
 	UnixDgramConnected *ebpf.ProgramSpec `ebpf:"unix_dgram_connected"`
 	UnixSent           *ebpf.ProgramSpec `ebpf:"unix_sent"`
-	UnlinkDone         *ebpf.ProgramSpec `ebpf:"unlink_done"`
 	UnlinkHappened     *ebpf.ProgramSpec `ebpf:"unlink_happened"`
 	UnlinkIntended     *ebpf.ProgramSpec `ebpf:"unlink_intended"`
-	UnlinkatDone       *ebpf.ProgramSpec `ebpf:"unlinkat_done"`
+	UringEnded         *ebpf.ProgramSpec `ebpf:"uring_ended"`
+	UringEndedOld      *ebpf.ProgramSpec `ebpf:"uring_ended_old"`
+	UringOverflowed    *ebpf.ProgramSpec `ebpf:"uring_overflowed"`
 	UringSubmitted     *ebpf.ProgramSpec `ebpf:"uring_submitted"`
-	UringSubmittedSqe  *ebpf.ProgramSpec `ebpf:"uring_submitted_sqe"`
+	UringSubmittedOld  *ebpf.ProgramSpec `ebpf:"uring_submitted_old"`
 	VmRead             *ebpf.ProgramSpec `ebpf:"vm_read"`
 	VmWritten          *ebpf.ProgramSpec `ebpf:"vm_written"`
 	VsockAsked         *ebpf.ProgramSpec `ebpf:"vsock_asked"`
@@ -599,6 +702,8 @@ type sensorMapSpecs struct {
 	Ring      *ebpf.MapSpec `ebpf:"ring"`
 	Scratches *ebpf.MapSpec `ebpf:"scratches"`
 	Told      *ebpf.MapSpec `ebpf:"told"`
+	UsesEven  *ebpf.MapSpec `ebpf:"uses_even"`
+	UsesOdd   *ebpf.MapSpec `ebpf:"uses_odd"`
 }
 
 // sensorVariableSpecs contains global variables before they are loaded into the kernel.
@@ -606,10 +711,12 @@ type sensorMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorVariableSpecs struct {
 	CountsPackets *ebpf.VariableSpec `ebpf:"counts_packets"`
+	FileBytes     *ebpf.VariableSpec `ebpf:"file_bytes"`
 	PidNs         *ebpf.VariableSpec `ebpf:"pid_ns"`
 	SeesPackets   *ebpf.VariableSpec `ebpf:"sees_packets"`
 	Trampolines   *ebpf.VariableSpec `ebpf:"trampolines"`
 	UdpEnds       *ebpf.VariableSpec `ebpf:"udp_ends"`
+	UsesTurn      *ebpf.VariableSpec `ebpf:"uses_turn"`
 	WakeBytes     *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
@@ -646,6 +753,8 @@ type sensorMaps struct {
 	Ring      *ebpf.Map `ebpf:"ring"`
 	Scratches *ebpf.Map `ebpf:"scratches"`
 	Told      *ebpf.Map `ebpf:"told"`
+	UsesEven  *ebpf.Map `ebpf:"uses_even"`
+	UsesOdd   *ebpf.Map `ebpf:"uses_odd"`
 }
 
 func (m *sensorMaps) Close() error {
@@ -663,6 +772,8 @@ func (m *sensorMaps) Close() error {
 		m.Ring,
 		m.Scratches,
 		m.Told,
+		m.UsesEven,
+		m.UsesOdd,
 	)
 }
 
@@ -671,10 +782,12 @@ func (m *sensorMaps) Close() error {
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorVariables struct {
 	CountsPackets *ebpf.Variable `ebpf:"counts_packets"`
+	FileBytes     *ebpf.Variable `ebpf:"file_bytes"`
 	PidNs         *ebpf.Variable `ebpf:"pid_ns"`
 	SeesPackets   *ebpf.Variable `ebpf:"sees_packets"`
 	Trampolines   *ebpf.Variable `ebpf:"trampolines"`
 	UdpEnds       *ebpf.Variable `ebpf:"udp_ends"`
+	UsesTurn      *ebpf.Variable `ebpf:"uses_turn"`
 	WakeBytes     *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
@@ -684,6 +797,7 @@ type sensorVariables struct {
 type sensorPrograms struct {
 	Accepted           *ebpf.Program `ebpf:"accepted"`
 	Bound              *ebpf.Program `ebpf:"bound"`
+	Changed            *ebpf.Program `ebpf:"changed"`
 	Connected          *ebpf.Program `ebpf:"connected"`
 	DgramConnected     *ebpf.Program `ebpf:"dgram_connected"`
 	Execed             *ebpf.Program `ebpf:"execed"`
@@ -695,10 +809,10 @@ type sensorPrograms struct {
 	HandleOpened       *ebpf.Program `ebpf:"handle_opened"`
 	Identified         *ebpf.Program `ebpf:"identified"`
 	Listening          *ebpf.Program `ebpf:"listening"`
-	MkdirDone          *ebpf.Program `ebpf:"mkdir_done"`
+	Mapped             *ebpf.Program `ebpf:"mapped"`
 	MkdirHappened      *ebpf.Program `ebpf:"mkdir_happened"`
 	MkdirIntended      *ebpf.Program `ebpf:"mkdir_intended"`
-	MkdiratDone        *ebpf.Program `ebpf:"mkdirat_done"`
+	Moved              *ebpf.Program `ebpf:"moved"`
 	MptcpAccepted      *ebpf.Program `ebpf:"mptcp_accepted"`
 	Opened             *ebpf.Program `ebpf:"opened"`
 	PacketIn           *ebpf.Program `ebpf:"packet_in"`
@@ -708,12 +822,9 @@ type sensorPrograms struct {
 	Received           *ebpf.Program `ebpf:"received"`
 	RecvmmsgDone       *ebpf.Program `ebpf:"recvmmsg_done"`
 	RecvmsgDone        *ebpf.Program `ebpf:"recvmsg_done"`
-	RenameDone         *ebpf.Program `ebpf:"rename_done"`
 	RenameHappened     *ebpf.Program `ebpf:"rename_happened"`
 	RenameIntended     *ebpf.Program `ebpf:"rename_intended"`
-	RenameatDone       *ebpf.Program `ebpf:"renameat_done"`
 	Renamed            *ebpf.Program `ebpf:"renamed"`
-	RmdirDone          *ebpf.Program `ebpf:"rmdir_done"`
 	RmdirHappened      *ebpf.Program `ebpf:"rmdir_happened"`
 	RmdirIntended      *ebpf.Program `ebpf:"rmdir_intended"`
 	SendmmsgDone       *ebpf.Program `ebpf:"sendmmsg_done"`
@@ -734,12 +845,13 @@ type sensorPrograms struct {
 	UnixConnected      *ebpf.Program `ebpf:"unix_connected"`
 	UnixDgramConnected *ebpf.Program `ebpf:"unix_dgram_connected"`
 	UnixSent           *ebpf.Program `ebpf:"unix_sent"`
-	UnlinkDone         *ebpf.Program `ebpf:"unlink_done"`
 	UnlinkHappened     *ebpf.Program `ebpf:"unlink_happened"`
 	UnlinkIntended     *ebpf.Program `ebpf:"unlink_intended"`
-	UnlinkatDone       *ebpf.Program `ebpf:"unlinkat_done"`
+	UringEnded         *ebpf.Program `ebpf:"uring_ended"`
+	UringEndedOld      *ebpf.Program `ebpf:"uring_ended_old"`
+	UringOverflowed    *ebpf.Program `ebpf:"uring_overflowed"`
 	UringSubmitted     *ebpf.Program `ebpf:"uring_submitted"`
-	UringSubmittedSqe  *ebpf.Program `ebpf:"uring_submitted_sqe"`
+	UringSubmittedOld  *ebpf.Program `ebpf:"uring_submitted_old"`
 	VmRead             *ebpf.Program `ebpf:"vm_read"`
 	VmWritten          *ebpf.Program `ebpf:"vm_written"`
 	VsockAsked         *ebpf.Program `ebpf:"vsock_asked"`
@@ -750,6 +862,7 @@ func (p *sensorPrograms) Close() error {
 	return _SensorClose(
 		p.Accepted,
 		p.Bound,
+		p.Changed,
 		p.Connected,
 		p.DgramConnected,
 		p.Execed,
@@ -761,10 +874,10 @@ func (p *sensorPrograms) Close() error {
 		p.HandleOpened,
 		p.Identified,
 		p.Listening,
-		p.MkdirDone,
+		p.Mapped,
 		p.MkdirHappened,
 		p.MkdirIntended,
-		p.MkdiratDone,
+		p.Moved,
 		p.MptcpAccepted,
 		p.Opened,
 		p.PacketIn,
@@ -774,12 +887,9 @@ func (p *sensorPrograms) Close() error {
 		p.Received,
 		p.RecvmmsgDone,
 		p.RecvmsgDone,
-		p.RenameDone,
 		p.RenameHappened,
 		p.RenameIntended,
-		p.RenameatDone,
 		p.Renamed,
-		p.RmdirDone,
 		p.RmdirHappened,
 		p.RmdirIntended,
 		p.SendmmsgDone,
@@ -800,12 +910,13 @@ func (p *sensorPrograms) Close() error {
 		p.UnixConnected,
 		p.UnixDgramConnected,
 		p.UnixSent,
-		p.UnlinkDone,
 		p.UnlinkHappened,
 		p.UnlinkIntended,
-		p.UnlinkatDone,
+		p.UringEnded,
+		p.UringEndedOld,
+		p.UringOverflowed,
 		p.UringSubmitted,
-		p.UringSubmittedSqe,
+		p.UringSubmittedOld,
 		p.VmRead,
 		p.VmWritten,
 		p.VsockAsked,

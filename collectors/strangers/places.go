@@ -3,6 +3,7 @@ package strangers
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,6 +132,9 @@ func (p *places) mark(fd int, d *dir) {
 		return
 	}
 	entries, err := f.ReadDir(maxEntries)
+	if err != nil && !errors.Is(err, io.EOF) {
+		p.complain(d.gateway, fmt.Sprintf("%s: %v", d.path, err))
+	}
 	if len(entries) == maxEntries {
 		p.complain(d.gateway, fmt.Sprintf("%s: more than %d entries", d.path, maxEntries))
 	}

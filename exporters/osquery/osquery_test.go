@@ -249,7 +249,7 @@ func day() ([]event.Record, event.Alert) {
 		},
 		{ID: id(3), Time: at(2), Kind: event.KindExec, Source: event.SourceEBPF, Process: process(41), Attribution: by("weather")},
 		{ID: id(4), Time: at(3), Kind: event.KindFileOpen, Source: event.SourceEBPF, Process: process(41), Attribution: by("weather"), File: &event.File{Path: "/home/dev/.ssh/id_rsa", Operation: "read"}},
-		{ID: id(5), Time: at(4), Kind: event.KindFileRename, Source: event.SourceEBPF, Process: process(41), Attribution: by("weather"), File: &event.File{Path: "/tmp/b", OldPath: "/tmp/a", Operation: "rename"}},
+		{ID: id(5), Time: at(4), Kind: event.KindFileRename, Source: event.SourceEBPF, Process: process(41), Attribution: by("weather"), File: &event.File{Path: "/tmp/b", OldPath: "/tmp/a", Operation: "rename", Owner: &event.User{ID: 1000, Name: "dev"}}},
 		{ID: id(6), Time: at(5), Kind: event.KindConnect, Source: event.SourceEBPF, Process: process(42), Attribution: by("mail"), Network: &event.Network{Transport: event.TCP, Direction: "outbound", PeerAddress: "192.0.2.1", PeerPort: 443}},
 		{ID: id(7), Time: at(6), Kind: event.KindClose, Source: event.SourceEBPF, Process: process(42), Attribution: by("mail"), Network: &event.Network{Transport: event.TCP, Direction: "outbound", PeerAddress: "192.0.2.1", PeerPort: 443, BytesSent: &sent}},
 		{ID: id(8), Time: at(7), Kind: event.KindEnvRead, Source: event.SourceAgent, Process: process(41), Attribution: by("weather"), Env: &event.Env{Names: []string{"WEATHER_API_KEY", "HOME"}, Referenced: []string{"WEATHER_API_KEY"}, Method: event.EnvDump}},

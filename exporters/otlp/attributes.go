@@ -36,6 +36,13 @@ func (a attributes) num(key string, value int64) {
 	}
 }
 
+// total sets a number that may be known to be 0.
+func (a attributes) total(key string, value *uint64) {
+	if value != nil {
+		a.PutInt(key, int64(*value))
+	}
+}
+
 func (a attributes) yes(key string, value bool) {
 	if value {
 		a.PutBool(key, true)

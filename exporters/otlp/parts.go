@@ -90,6 +90,18 @@ func putFile(a attributes, f *event.File) {
 		a.str("file.owner.id", strconv.FormatUint(uint64(f.Owner.ID), 10))
 		a.str("file.owner.name", f.Owner.Name)
 	}
+	a.yes("clawwatch.file.path_unresolved", f.Unresolved)
+	a.str("clawwatch.file.requested_path", f.Requested)
+	a.str("file.symbolic_link.target_path", f.Target)
+	a.str("clawwatch.file.attribute", f.Attribute)
+	a.str("clawwatch.file.value", f.Value)
+	a.total("clawwatch.file.bytes_read", f.BytesRead)
+	a.total("clawwatch.file.bytes_written", f.BytesWritten)
+	a.num("clawwatch.file.opens", int64(f.Opens))
+	a.strs("clawwatch.file.mapped", f.Mapped)
+	a.yes("clawwatch.file.opened_before", f.Opened)
+	a.yes("clawwatch.file.io_uring", f.IOUring)
+	a.yes("clawwatch.file.attempted", f.Attempted)
 }
 
 // putNetwork names the peer as network.peer.* and, in the terms of who began,
@@ -268,6 +280,9 @@ func putSensor(a attributes, s *event.Sensor) {
 	a.num("clawwatch.sensor.lost", int64(s.Lost))
 	a.str("clawwatch.sensor.fidelity", s.Fidelity)
 	a.str("clawwatch.sensor.reason", s.Reason)
+	if s.From != nil {
+		a.str("clawwatch.sensor.from", s.From.UTC().Format(time.RFC3339Nano))
+	}
 }
 
 // putAttribution gives the framework's own name to a skill only where nobody

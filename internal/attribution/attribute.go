@@ -207,6 +207,14 @@ func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) *call
 		paths = []string{b.New, b.Old}
 	case event.FileDelete:
 		paths = []string{b.Path}
+	case event.FileLink:
+		paths = []string{b.Path, b.Old}
+	case event.FileAttr:
+		paths = []string{b.Path}
+	case event.FileTruncate:
+		paths = []string{b.Path}
+	case event.FileUse:
+		paths = []string{b.Path}
 	default:
 		return nil
 	}

@@ -184,7 +184,9 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 	case event.Exec:
 		e.exec(ev, b)
 	case event.FileOpen:
-		e.opened(ev.Proc, b.Path)
+		if !b.PathOnly && !b.Attempted {
+			e.opened(ev.Proc, b.Path)
+		}
 	case event.Skill:
 		if g := e.gateway(b.Gateway); b.Change != event.Removed {
 			g.catalogue.put(b)
@@ -377,7 +379,7 @@ func (e *Engine) Settled(s *Scope, ev event.Event, arrived time.Time) bool {
 		return s.script == nil || s.script.opened || e.now.Sub(s.script.at) >= opening
 	case event.RoleGateway, event.RoleCLI:
 		switch ev.Body.(type) {
-		case event.FileOpen, event.FileRename, event.FileDelete:
+		case event.FileOpen, event.FileRename, event.FileDelete, event.FileLink, event.FileAttr, event.FileTruncate, event.FileUse:
 			return e.now.Sub(arrived) >= inProcess
 		}
 	}

@@ -123,20 +123,35 @@ type Candidate struct{ Comm string }
 // FileOpen says that a file was opened with success.
 type FileOpen struct {
 	Path      string // absolute, from the opened object itself
+	Requested string // the program's own string, where it says anything else than Path
 	Read      bool
 	Write     bool
+	Execute   bool
+	PathOnly  bool // O_PATH: nothing can be read or written through it
 	Create    bool // the open made the file
+	Emptied   bool // O_TRUNC
 	Directory bool
 	TID       int32 // thread that opened
 	Truncated bool  // Path lost leading components
 	Passed    bool  // the process did not open it: another one handed it over
+	FileDoubt
+}
+
+// FileDoubt is how a file event came to be known, where that is not from the
+// file itself after the fact.
+type FileDoubt struct {
+	Unresolved bool // links in a path could not be followed: it stands as the program wrote it
+	IOUring    bool // asked of io_uring
+	Attempted  bool // whether it succeeded is not known
 }
 
 // FileRename says that Old became New. Both absolute; the last component is not
 // resolved, a symbolic link is named and not followed.
 type FileRename struct {
 	Old, New  string
+	Exchange  bool // and New became Old
 	Truncated bool
+	FileDoubt
 }
 
 // FileDelete says that a name was removed.
@@ -144,6 +159,62 @@ type FileDelete struct {
 	Path      string
 	Directory bool
 	Truncated bool
+	FileDoubt
+}
+
+// FileLink says that a file got a further name, or a symbolic link was made.
+type FileLink struct {
+	Path      string // the new name
+	Old       string // of a hard link: the name that the file had
+	Target    string // of a symbolic link: its text
+	Symbolic  bool
+	Truncated bool
+	FileDoubt
+}
+
+// FileAttr says that an attribute of a file was changed.
+type FileAttr struct {
+	Path      string
+	Attribute Attribute
+	Value     string // mode in octal; user:group, -1 for as it was; name of the extended attribute
+	Truncated bool
+	FileDoubt
+}
+
+// An Attribute is what of a file was changed.
+type Attribute string
+
+// The attributes there are.
+const (
+	AttrMode         Attribute = "mode"
+	AttrOwner        Attribute = "owner"
+	AttrTimes        Attribute = "times"
+	AttrXattr        Attribute = "xattr"
+	AttrXattrRemoved Attribute = "xattr_removed"
+	AttrFlags        Attribute = "flags"
+)
+
+// FileTruncate says that a file was cut, made longer, or had holes put in, without
+// being written to.
+type FileTruncate struct {
+	Path      string
+	Truncated bool
+	FileDoubt
+}
+
+// FileUse says what a process did to a file in the last seconds: Event.Time is that of
+// the first of it.
+type FileUse struct {
+	Path         string
+	BytesRead    uint64
+	BytesWritten uint64
+	Opens        int  // further opens, like those that were reported
+	MappedRead   bool // into memory; no one can tell how much is read or written there
+	MappedWrite  bool
+	MappedExec   bool
+	Opened       bool // that this process opened it was reported; else it was given the descriptor
+	Truncated    bool
+	FileDoubt
 }
 
 // A Transport is a transport protocol by its OpenTelemetry name.
@@ -382,6 +453,7 @@ type Lost struct {
 	Of    Kind
 	Count uint64
 	Cause string
+	From  time.Time // they happened between From and the event's own time; zero: not known
 }
 
 // Gap says that a collector saw nothing, or not all, of these kinds for a while. How
@@ -408,6 +480,17 @@ func (b FileOpen) Kind() Kind {
 	return KindFileOpen
 }
 
+// Kind is that of the worst: file.write, file.read, or file.open where it was no more.
+func (b FileUse) Kind() Kind {
+	switch {
+	case b.BytesWritten > 0 || b.MappedWrite:
+		return KindFileWrite
+	case b.BytesRead > 0 || b.MappedRead || b.IOUring:
+		return KindFileRead
+	}
+	return KindFileOpen
+}
+
 // Kind follows the change.
 func (b Skill) Kind() Kind {
 	return [...]Kind{KindSkillPresent, KindSkillInstalled, KindSkillUpdated, KindSkillRemoved}[b.Change]
@@ -420,6 +503,9 @@ func (Exit) Kind() Kind         { return KindExit }
 func (Candidate) Kind() Kind    { return KindCandidate }
 func (FileRename) Kind() Kind   { return KindFileRename }
 func (FileDelete) Kind() Kind   { return KindFileDelete }
+func (FileLink) Kind() Kind     { return KindFileLink }
+func (FileAttr) Kind() Kind     { return KindFileAttr }
+func (FileTruncate) Kind() Kind { return KindFileWrite }
 func (Connect) Kind() Kind      { return KindConnect }
 func (Accept) Kind() Kind       { return KindAccept }
 func (Close) Kind() Kind        { return KindClose }
@@ -450,6 +536,10 @@ func (Candidate) body()    {}
 func (FileOpen) body()     {}
 func (FileRename) body()   {}
 func (FileDelete) body()   {}
+func (FileLink) body()     {}
+func (FileAttr) body()     {}
+func (FileTruncate) body() {}
+func (FileUse) body()      {}
 func (Connect) body()      {}
 func (Accept) body()       {}
 func (Close) body()        {}

@@ -95,13 +95,35 @@ type Ancestor struct {
 
 // File is what was done to a file.
 type File struct {
-	Path      string `json:"path"`
-	OldPath   string `json:"old_path,omitempty"`
-	Operation string `json:"operation"` // read, write, create, rename, delete
-	Directory bool   `json:"directory,omitempty"`
-	Truncated bool   `json:"path_truncated,omitempty"`
-	Passed    bool   `json:"passed,omitempty"` // another process handed it over
-	Owner     *User  `json:"owner,omitempty"`  // a stranger's: whose OpenClaw the file belongs to
+	Path         string   `json:"path"`
+	OldPath      string   `json:"old_path,omitempty"`
+	Requested    string   `json:"requested_path,omitempty"` // open: what the program asked for, where path is not that
+	Target       string   `json:"target,omitempty"`         // symlink: its text
+	Operation    string   `json:"operation"`                // read, write, create, path (O_PATH), execute, rename, exchange, delete, link, symlink, truncate, attribute
+	Directory    bool     `json:"directory,omitempty"`
+	Truncated    bool     `json:"path_truncated,omitempty"`
+	Unresolved   bool     `json:"path_unresolved,omitempty"` // as the program wrote it, with links in it not followed
+	Attribute    string   `json:"attribute,omitempty"`       // mode, owner, times, xattr, xattr_removed, flags
+	Value        string   `json:"value,omitempty"`           // of the attribute, or its name
+	BytesRead    *uint64  `json:"bytes_read,omitempty"`      // since the last such record of this process and file
+	BytesWritten *uint64  `json:"bytes_written,omitempty"`   // as above
+	Opens        int      `json:"opens,omitempty"`           // further opens that are no records of their own
+	Mapped       []string `json:"mapped,omitempty"`          // into memory: read, write, execute
+	Opened       bool     `json:"opened_before,omitempty"`   // read and write: the open is another record
+	IOUring      bool     `json:"io_uring,omitempty"`        // asked of io_uring
+	Attempted    bool     `json:"attempted,omitempty"`       // whether it succeeded is not known
+	Passed       bool     `json:"passed,omitempty"`          // another process handed it over
+	Owner        *User    `json:"owner,omitempty"`           // a stranger's: whose OpenClaw the file belongs to
+}
+
+// Changes reports whether an operation on a file changes it, or what has its
+// name.
+func Changes(operation string) bool {
+	switch operation {
+	case "read", "path", "execute":
+		return false
+	}
+	return true
 }
 
 // Network is one connection, or a socket.
@@ -235,12 +257,13 @@ type SkillChange struct {
 
 // Sensor is what a collector says of itself.
 type Sensor struct {
-	Probe    string `json:"probe,omitempty"`
-	Of       Kind   `json:"of,omitempty"`
-	Kinds    []Kind `json:"kinds,omitempty"`
-	Lost     uint64 `json:"lost,omitempty"`
-	Fidelity string `json:"fidelity,omitempty"`
-	Reason   string `json:"reason,omitempty"`
+	Probe    string     `json:"probe,omitempty"`
+	Of       Kind       `json:"of,omitempty"`
+	Kinds    []Kind     `json:"kinds,omitempty"`
+	Lost     uint64     `json:"lost,omitempty"`
+	Fidelity string     `json:"fidelity,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
+	From     *time.Time `json:"from,omitempty"` // sensor.lost: they happened between this and the record's time
 }
 
 // An Alert is a rule's finding.

@@ -25,6 +25,11 @@ func (p *Pipeline) environment(it *item) *event.Event {
 			return nil
 		}
 		read = fromFile(b.Path)
+	case event.FileUse:
+		if b.Opened || b.BytesRead == 0 && !b.MappedRead {
+			return nil // the open told
+		}
+		read = fromFile(b.Path)
 	}
 	if read.Method == "" {
 		return nil

@@ -389,13 +389,27 @@ func (p *Pipeline) view(s *attribution.Scope, a *event.Attribution) *policy.View
 // asks about: a read by the gateway or a helper of it, for no tool call, of a
 // file that the policy calls public or that lies in an npm package.
 func (p *Pipeline) own(it *item, a *event.Attribution, view *policy.View) bool {
-	open, ok := it.ev.Body.(event.FileOpen)
-	if !ok || open.Write || open.Create || a == nil || a.ToolCall != "" {
+	var path string
+	switch b := it.ev.Body.(type) {
+	case event.FileOpen:
+		if b.Write || b.Create || b.Emptied {
+			return false
+		}
+		path = b.Path
+	case event.FileUse:
+		if b.Kind() == event.KindFileWrite {
+			return false
+		}
+		path = b.Path
+	default:
+		return false
+	}
+	if a == nil || a.ToolCall != "" {
 		return false
 	}
 	switch it.scope.Role() {
 	case event.RoleGateway, event.RoleHelper, event.RoleCLI:
-		return inPackage(open.Path) || view.Directory(open.Path, false, nil) == policy.Public
+		return inPackage(path) || view.Directory(path, false, nil) == policy.Public
 	}
 	return false
 }

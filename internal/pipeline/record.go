@@ -74,12 +74,8 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		Process: it.process, Attribution: a,
 	}
 	switch b := ev.Body.(type) {
-	case event.FileOpen:
-		rec.File = &event.File{Path: b.Path, Operation: operation(b), Directory: b.Directory, Truncated: b.Truncated, Passed: b.Passed}
-	case event.FileRename:
-		rec.File = &event.File{Path: b.New, OldPath: b.Old, Operation: "rename", Truncated: b.Truncated}
-	case event.FileDelete:
-		rec.File = &event.File{Path: b.Path, Operation: "delete", Directory: b.Directory, Truncated: b.Truncated}
+	case event.FileOpen, event.FileRename, event.FileDelete, event.FileLink, event.FileAttr, event.FileTruncate, event.FileUse:
+		rec.File = fileOf(b)
 	case event.Connect, event.Accept, event.Close, event.Listen, event.Send, event.Socket, event.TLSName, event.HTTPExchange:
 		rec.Network = p.network(b)
 	case event.DNSAnswer:
@@ -141,6 +137,9 @@ func (p *Pipeline) fromRecords(rec *event.Record, body event.Body) {
 		}
 	case event.Lost:
 		rec.Sensor = &event.Sensor{Of: b.Of, Lost: b.Count, Reason: b.Cause}
+		if !b.From.IsZero() {
+			rec.Sensor.From = &b.From
+		}
 	case event.Gap:
 		rec.Sensor = &event.Sensor{Kinds: b.Kinds, Reason: b.Cause}
 	case event.Coverage:
@@ -154,16 +153,6 @@ func (p *Pipeline) skillChange(b event.Skill) *event.SkillChange {
 		out.Installed = &b.Installed
 	}
 	return out
-}
-
-func operation(b event.FileOpen) string {
-	switch {
-	case b.Create:
-		return "create"
-	case b.Write:
-		return "write"
-	}
-	return "read"
 }
 
 func intersect(a, b []string) []string {

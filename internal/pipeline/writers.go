@@ -43,14 +43,27 @@ func (w writers) note(ev event.Event, scope *attribution.Scope, roots []string, 
 	switch b := ev.Body.(type) {
 	case event.FileOpen:
 		x.whole = b.Directory || path.Base(b.Path) == "SKILL.md"
-		if (b.Write || b.Create) && (x.whole && !b.Directory || within(b.Path)) {
+		if (b.Write || b.Create || b.Emptied) && (x.whole && !b.Directory || within(b.Path)) {
 			w[b.Path] = x
 		}
 	case event.FileRename:
 		x.whole = true
 		w[b.New] = x
-		if within(b.Old) {
+		if within(b.Old) || b.Exchange {
 			w[b.Old] = x
+		}
+	case event.FileLink:
+		x.whole = true
+		w[b.Path] = x
+	case event.FileTruncate:
+		x.whole = path.Base(b.Path) == "SKILL.md"
+		if x.whole || within(b.Path) {
+			w[b.Path] = x
+		}
+	case event.FileUse:
+		x.whole = path.Base(b.Path) == "SKILL.md"
+		if b.Kind() == event.KindFileWrite && (x.whole || within(b.Path)) {
+			w[b.Path] = x
 		}
 	case event.FileDelete:
 		if within(b.Path) {

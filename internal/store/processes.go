@@ -146,7 +146,16 @@ func (a *Activity) file(r *event.Record) {
 	if a.Files == nil {
 		a.Files = map[string]int{}
 	}
-	a.Files[r.File.Operation]++
+	times := 1 + r.File.Opens
+	if r.File.Opened {
+		times = r.File.Opens // the first open was counted when it came
+	}
+	if times > 0 {
+		a.Files[r.File.Operation] += times
+	}
+	if r.File.Opened {
+		return
+	}
 	rank := notable(r)
 	if rank == 0 {
 		return
@@ -234,7 +243,7 @@ func notable(r *event.Record) int {
 	if secretive(f.Path) {
 		return 3
 	}
-	if f.Operation != "read" {
+	if event.Changes(f.Operation) {
 		return 2
 	}
 	if f.Directory {

@@ -112,7 +112,7 @@ func processes() Table {
 func changed(files map[string]int) int {
 	n := 0
 	for operation, times := range files {
-		if operation != "read" {
+		if event.Changes(operation) {
 			n += times
 		}
 	}

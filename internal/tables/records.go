@@ -120,10 +120,18 @@ func target(r *record) string {
 
 func files() Table {
 	type p = event.File
-	t := records("clawwatch_files", "What was done to files: one row an open, creation, renaming or removal.", "file.*", func(r *record) *p { return r.File },
+	t := records("clawwatch_files", "What was done to files: one row an open, creation, link, renaming, removal or change of attributes, and one for what was read or written in some seconds.", "file.*", func(r *record) *p { return r.File },
 		column[p]{Column{"path", Text, None, "of the file"}, func(f *p) string { return text(f.Path) }},
-		column[p]{Column{"old_path", Text, None, "of a file that was renamed"}, func(f *p) string { return text(f.OldPath) }},
-		column[p]{Column{"operation", Text, None, "read, write, create, rename or delete"}, func(f *p) string { return text(f.Operation) }},
+		column[p]{Column{"old_path", Text, None, "of a file that was renamed, exchanged or linked"}, func(f *p) string { return text(f.OldPath) }},
+		column[p]{Column{"requested_path", Text, None, "what the program asked to open, where that is not the path"}, func(f *p) string { return text(f.Requested) }},
+		column[p]{Column{"target", Text, None, "text of a symbolic link"}, func(f *p) string { return text(f.Target) }},
+		column[p]{Column{"operation", Text, None, "read, write, create, path, execute, rename, exchange, delete, link, symlink, truncate or attribute"}, func(f *p) string { return text(f.Operation) }},
+		column[p]{Column{"attribute", Text, None, "that was changed: mode, owner, times, xattr, xattr_removed or flags"}, func(f *p) string { return text(f.Attribute) }},
+		column[p]{Column{"value", Text, None, "of the attribute, or its name"}, func(f *p) string { return text(f.Value) }},
+		column[p]{Column{"bytes_read", BigInt, None, "read since the last row of this process and file"}, func(f *p) string { return optionalBig(f.BytesRead) }},
+		column[p]{Column{"bytes_written", BigInt, None, "written since the last row of this process and file"}, func(f *p) string { return optionalBig(f.BytesWritten) }},
+		column[p]{Column{"io_uring", Integer, None, "1: asked of io_uring"}, func(f *p) string { return boolean(f.IOUring) }},
+		column[p]{Column{"attempted", Integer, None, "1: whether it succeeded is not known"}, func(f *p) string { return boolean(f.Attempted) }},
 		column[p]{Column{"directory", Integer, None, "1: it is a directory"}, func(f *p) string { return boolean(f.Directory) }},
 		column[p]{Column{"path_truncated", Integer, None, "1: path lost leading components"}, func(f *p) string { return boolean(f.Truncated) }},
 		column[p]{Column{"owner", Text, None, "user whose OpenClaw the file belongs to, where a process outside of its trees touched it"}, func(f *p) string { return username(f.Owner) }})

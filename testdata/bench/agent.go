@@ -100,7 +100,7 @@ type status struct {
 }
 
 func (a *agent) status() (s status, err error) {
-	raw, err := a.client.Status(context.Background())
+	raw, err := a.client.Status(context.Background(), false)
 	if err == nil {
 		err = json.Unmarshal(raw, &s)
 	}

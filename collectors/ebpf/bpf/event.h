@@ -35,6 +35,15 @@ enum kind {
 	KIND_IDENTITY,
 	KIND_GETENV,
 	KIND_COMPAT,
+	KIND_LINK,
+	KIND_SYMLINK,
+	KIND_MKNOD,
+	KIND_TRUNCATE,
+	KIND_ATTR,
+	KIND_ASKED, /* io_uring was asked to open a file; the record is a change_rec, with the flags as value
+		     */
+	KIND_USE,   /* a file was read, written or mapped; its totals are in the table of uses */
+	KIND_URING, /* how a request to io_uring ended */
 	KINDS,
 };
 
@@ -43,8 +52,10 @@ enum cause {
 	CAUSE_SCRATCH,	/* no room on this CPU to build the record */
 	CAUSE_TABLE,	/* the table of sockets was full */
 	CAUSE_BATCH,	/* more datagrams in one call than are looked at */
-	CAUSE_URING,	/* done through io_uring, which is not looked into */
+	CAUSE_URING,	/* done through io_uring, in a way that is not looked into */
 	CAUSE_HEADS,	/* more requests on one connection than are looked at */
+	CAUSE_RESERVE,	/* the rest of the ring is kept for processes and connections */
+	CAUSE_USES,	/* the table of files in use was full */
 	CAUSES,
 };
 
@@ -57,6 +68,11 @@ enum flags {
 	STRANGER = 1 << 17, /* the process is in no watched tree */
 	OVER_TCP = 1 << 18, /* KIND_DNS: behind a length */
 	ANSWERED = 1 << 19, /* KIND_HEAD: what came from the peer */
+	OPEN_TRUNCATES = 16,	/* the open made the file empty */
+	NAME_FOLLOWED = 32,	/* the last component of the first name is followed where it is a link */
+	NAME_OBJECT = 64,	/* what stands for the directory of the first name is the object itself */
+	RENAME_EXCHANGES = 128, /* both names stay, with the other's file */
+	URING = 256,		/* asked of io_uring */
 };
 
 struct header {
@@ -203,27 +219,116 @@ struct candidate_rec {
 };
 _Static_assert(sizeof(struct candidate_rec) == 48, "candidate");
 
-/* Behind it: path. */
+/*
+ * A file under one name: the same for as long as the file has that name in that
+ * directory. The addresses say nothing by themselves.
+ */
+struct file_key {
+	u64 mnt;  /* address of the mount */
+	u64 dir;  /* address of the directory's dentry */
+	u64 name; /* hash and length of the last component */
+	u64 ino;
+	u32 generation;
+	u32 unused;
+};
+_Static_assert(sizeof(struct file_key) == 40, "file_key");
+
+/* KIND_OPEN and KIND_USE. Behind it: path, and the string that open was given. */
 struct open_rec {
 	struct header h;
+	struct file_key file;
+	u64 request; /* of io_uring; else 0 */
 	u32 f_mode;
 	u16 i_mode;
 	u16 path_len;
+	u16 name_len;
+	u16 unused[3];
 };
-_Static_assert(sizeof(struct open_rec) == 40, "open");
+_Static_assert(sizeof(struct open_rec) == 96, "open");
+
+enum attribute {
+	ATTR_NONE = 0,
+	ATTR_MODE,
+	ATTR_OWNER,
+	ATTR_TIMES,
+	ATTR_XATTR, /* one is set */
+	ATTR_XATTR_REMOVED,
+	ATTR_FLAGS,
+};
 
 /*
- * Behind it, for the old and then for the new name: the user's string, and the
- * path of the directory that it is relative to. Only a rename has a new name.
+ * Behind it, for the first and then for the second name: the user's string, and
+ * the path of the directory that it is relative to. A rename and a link have a
+ * second name; a symbolic link has its text there, an extended attribute its
+ * name, both without a directory.
  */
 struct change_rec {
 	struct header h;
-	u32 mnt_ns; /* inode number of the process's mount namespace */
+	u64 request; /* of io_uring; else 0 */
+	u32 mnt_ns;  /* inode number of the process's mount namespace */
+	enum attribute attribute;
+	u32 value[2]; /* mode; user and group */
 	u16 name_len[2];
 	u16 dir_len[2];
+};
+_Static_assert(sizeof(struct change_rec) == 64, "change");
+
+/* Behind it: the path of what a successful open opened. */
+struct uring_rec {
+	struct header h;
+	u64 request;
+	s32 result;
 	u32 unused;
 };
-_Static_assert(sizeof(struct change_rec) == 48, "change");
+_Static_assert(sizeof(struct uring_rec) == 48, "uring");
+
+/* What one process did to one file since the table was last emptied. */
+struct use_key {
+	struct file_key file;
+	u64 start;
+	u32 pid;
+	u32 unused;
+};
+_Static_assert(sizeof(struct use_key) == 56, "use_key");
+
+enum how {
+	MAPPED_READ = 1,
+	MAPPED_WRITE = 2,
+	MAPPED_EXEC = 4,
+	BY_URING = 8,
+};
+
+struct use {
+	u64 time; /* of the first, ns since boot */
+	u64 read; /* bytes */
+	u64 written;
+	u32 modes; /* of the opens that were reported */
+	u32 sent;  /* opens that were reported */
+	u32 more;  /* opens that were not */
+	enum how how;
+};
+_Static_assert(sizeof(struct use) == 40, "use");
+
+/*
+ * Which argument of a system call is what, counted from 1; 0 where it has none.
+ * It comes with the attachment, so that one program serves all calls of a kind.
+ */
+struct call {
+	u8 kind;
+	u8 how; /* CALL_, and an attribute in the upper half */
+	u8 name[2];
+	u8 dir[2]; /* descriptors that the names are relative to; else: of the files themselves */
+	u8 value;  /* the first of the values */
+	u8 flags;
+};
+_Static_assert(sizeof(struct call) == 8, "call");
+
+enum call_how {
+	CALL_FOLLOWS = 1, /* a link as the last component, unless flags say otherwise */
+	CALL_OBJECT = 2,  /* it has a descriptor, and no name */
+	CALL_EMPTIES = 4, /* an open that always makes the file empty */
+	CALL_STRUCT = 8,  /* flags are in a structure, at its beginning */
+};
 
 /* Addresses are IPv6, with IPv4 mapped into it; ports are numbers. */
 struct addrs {

@@ -85,6 +85,7 @@ typedef struct {
 } atomic64_t;
 
 struct qstr {
+	u64 hash_len;
 	const unsigned char *name;
 };
 
@@ -96,6 +97,7 @@ struct super_block {
 struct inode {
 	unsigned short i_mode;
 	unsigned int i_nlink;
+	u32 i_generation;
 	unsigned long i_ino;
 	s64 i_size;
 	struct super_block *i_sb;
@@ -122,10 +124,13 @@ struct vfsmount {
 	struct dentry *mnt_root;
 };
 
+struct mnt_namespace;
+
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
+	struct mnt_namespace *mnt_ns;
 };
 
 struct path {
@@ -135,6 +140,7 @@ struct path {
 
 struct renamedata {
 	struct dentry *old_dentry;
+	unsigned int flags;
 };
 
 struct file {
@@ -155,6 +161,7 @@ struct files_struct {
 };
 
 struct fs_struct {
+	struct path root;
 	struct path pwd;
 };
 
@@ -339,9 +346,92 @@ struct msghdr {
 	int msg_namelen;
 };
 
+struct io_cqe {
+	u64 user_data;
+	s32 res;
+	u32 flags;
+	int fd; /* before the file is looked up; in the same place as flags */
+};
+
 struct io_kiocb {
 	struct file *file;
 	u8 opcode;
+	u64 flags; /* 32 bits before 6.10: only the lower ones are read */
+	struct io_cqe cqe;
+};
+
+/* What the kernel keeps of an io_uring request is at the beginning of its io_kiocb. */
+struct filename {
+	const char *name;
+};
+
+struct open_how {
+	u64 flags;
+};
+
+struct open_flags {
+	int open_flag;
+};
+
+struct io_open {
+	int dfd;
+	u32 file_slot;
+	struct filename *filename;
+	struct open_how how;
+};
+
+struct io_rename {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+	int flags;
+};
+
+struct io_unlink {
+	int dfd;
+	int flags;
+	struct filename *filename;
+};
+
+struct io_mkdir {
+	int dfd;
+	struct filename *filename;
+};
+
+struct io_link {
+	int old_dfd;
+	int new_dfd;
+	struct filename *oldpath;
+	struct filename *newpath;
+	int flags;
+};
+
+struct io_xattr {
+	struct filename *filename;
+};
+
+struct io_connect {
+	struct sockaddr *addr;
+};
+
+struct io_accept {
+	u32 file_slot;
+	int iou_flags;
+};
+
+struct io_sr_msg {
+	void *umsg;
+	int msg_flags;
+};
+
+struct io_splice {
+	int splice_fd_in;
+};
+
+struct io_uring_cqe {
+	u64 user_data;
+	s32 res;
 };
 
 struct seq_file;

@@ -342,26 +342,30 @@ static __noinline int connect_done(struct sock *sk, s64 ret, enum space space, u
 	return 0;
 }
 
+/* A socket of any family, to an address of the user's. */
+static __always_inline int any_connected(struct task_struct *task, struct sock *sk, s64 ret, u64 address)
+{
+	if (!sk)
+		return 0;
+	switch (BPF_CORE_READ(sk, __sk_common.skc_family)) {
+	case AF_UNIX:
+		return unix_address((u64)sk, ret, USER, address);
+	case AF_VSOCK:
+		return vsock_connected(task, sk, ret, USER, address);
+	}
+	return connect_done(sk, ret, USER, address);
+}
+
 SEC("tracepoint/syscalls/sys_exit_connect")
 int connected(struct sys_exit *ctx)
 {
 	struct task_struct *task = caller(0);
 	struct pt_regs *regs;
-	struct sock *sk;
 
 	if (!task)
 		return 0;
 	regs = call_regs(task);
-	sk = sock_of(task, ARG1(regs));
-	if (!sk)
-		return 0;
-	switch (BPF_CORE_READ(sk, __sk_common.skc_family)) {
-	case AF_UNIX:
-		return unix_address((u64)sk, ctx->ret, USER, ARG2(regs));
-	case AF_VSOCK:
-		return vsock_connected(task, sk, ctx->ret, USER, ARG2(regs));
-	}
-	return connect_done(sk, ctx->ret, USER, ARG2(regs));
+	return any_connected(task, sock_of(task, ARG1(regs)), ctx->ret, ARG2(regs));
 }
 
 static __always_inline int accept_done(struct task_struct *task, struct sock *sk)

@@ -15,26 +15,6 @@
 #define PASSED_PARTS 8 /* of what came beside the data */
 #define MESSAGES 1024  /* as many as recvmmsg gives */
 
-static __always_inline void passed_file(struct task_struct *task, struct file *file, u16 mode)
-{
-	struct scratch *s = scratch_get(KIND_OPEN);
-	struct open_rec *r;
-
-	if (!s)
-		return;
-	r = &s->open;
-	begin(&r->h, KIND_OPEN, task);
-	r->h.flags = PASSED;
-	r->f_mode = BPF_CORE_READ(file, f_mode);
-	r->i_mode = mode;
-	s->used = sizeof(*r);
-	r->path_len = append_struct_path(s, &file->f_path);
-	if (s->truncated)
-		r->h.flags |= PATH_TRUNCATED;
-	scratch_send(s, KIND_OPEN, false);
-	scratch_put(s);
-}
-
 static __always_inline void passed_sock(struct task_struct *task, struct sock *sk)
 {
 	struct flow f = {}, *known;
@@ -62,7 +42,7 @@ __noinline int passed_fd(u32 fd)
 	if ((mode & S_IFMT) == S_IFSOCK)
 		passed_sock(task, sock_of(task, fd));
 	else if ((mode & S_IFMT) == S_IFREG)
-		passed_file(task, file, mode);
+		report_open(task, file, USER, 0, PASSED);
 	return 0;
 }
 

@@ -12,7 +12,7 @@
 #ifndef RECORD_BPF_H
 #define RECORD_BPF_H
 
-#define PATH_DEPTH 256	  /* components */
+#define PATH_DEPTH 1024	  /* components */
 #define PATH_BYTES 4096	  /* and one component more */
 #define STRING_BYTES 4096 /* PATH_MAX */
 #define NAME_BYTES 256
@@ -21,7 +21,9 @@
 #define INIT_PID_NS 0xEFFFFFFC /* as in the kernel's proc_ns.h */
 #define PID_LEVELS 8	       /* of nested PID namespaces */
 
-const volatile u32 pid_ns = INIT_PID_NS; /* inode number of the agent's PID namespace, whose numbers are reported */
+const volatile u32 pid_ns =
+	INIT_PID_NS; /* inode number of the agent's PID namespace, whose numbers are reported */
+const volatile u64 file_bytes = 6 << 20; /* with so much waiting in the ring, records of files are refused */
 const volatile u64 wake_bytes = 1 << 19; /* so much waiting in the ring wakes the reader before its time */
 
 struct {
@@ -50,8 +52,11 @@ struct scratch {
 	u64 dentry;
 	u64 vfsmount;
 	u64 mnt_root;
+	u64 mnt_ns;
 	u32 path_len;
 	u32 truncated; /* what was appended last is not all there is */
+	u32 lost;      /* the walk ended below a root, or at that of another tree than the process's */
+	u32 unused;
 	/* where a walk through the environment is */
 	u64 env;
 	u64 env_end;
@@ -68,6 +73,7 @@ struct scratch {
 		struct args_rec args;
 		struct open_rec open;
 		struct change_rec change;
+		struct uring_rec uring;
 		/* Sent from the stack; named here so that the object describes them. */
 		struct fork_rec fork;
 		struct exit_rec exit;
@@ -81,6 +87,9 @@ struct scratch {
 		struct identity_rec identity;
 		struct getenv_rec getenv;
 		struct compat_rec compat;
+		/* Of attachments. */
+		struct call call;
+		enum call_how call_how;
 	};
 };
 
@@ -95,7 +104,7 @@ static __always_inline void drop(enum kind kind, enum cause cause)
 {
 	struct drop_counts *d = bpf_map_lookup_elem(&drops, &cause);
 
-	if (d)
+	if (d && kind < KINDS)
 		__sync_fetch_and_add(&d->of[kind], 1);
 }
 
@@ -132,11 +141,36 @@ static __always_inline struct pt_regs *call_regs(struct task_struct *task)
 	return (struct pt_regs *)bpf_task_pt_regs(task);
 }
 
-#define ARG1(regs) PT_REGS_PARM1_CORE_SYSCALL(regs)
-#define ARG2(regs) PT_REGS_PARM2_CORE_SYSCALL(regs)
-#define ARG3(regs) PT_REGS_PARM3_CORE_SYSCALL(regs)
-#define ARG4(regs) PT_REGS_PARM4_CORE_SYSCALL(regs)
-#define ARG5(regs) PT_REGS_PARM5_CORE_SYSCALL(regs)
+/* The kernel trusts us to follow its own pointers, and so no helper is called for each. */
+#ifdef __TARGET_ARCH_arm64
+#define ARG1(regs) (((struct pt_regs___arm64 *)(regs))->orig_x0)
+#else
+#define ARG1(regs) PT_REGS_PARM1_SYSCALL(regs)
+#endif
+#define ARG2(regs) PT_REGS_PARM2_SYSCALL(regs)
+#define ARG3(regs) PT_REGS_PARM3_SYSCALL(regs)
+#define ARG4(regs) PT_REGS_PARM4_SYSCALL(regs)
+#define ARG5(regs) PT_REGS_PARM5_SYSCALL(regs)
+
+/* Argument i, from 1 to 5, of the system call that the current task is in; 0 for i = 0. */
+__noinline u64 call_arg(u32 i)
+{
+	struct pt_regs *regs = call_regs(bpf_get_current_task_btf());
+
+	switch (i) {
+	case 1:
+		return ARG1(regs);
+	case 2:
+		return ARG2(regs);
+	case 3:
+		return ARG3(regs);
+	case 4:
+		return ARG4(regs);
+	case 5:
+		return ARG5(regs);
+	}
+	return 0;
+}
 
 static __always_inline u64 start_ticks(struct task_struct *task)
 {
@@ -209,6 +243,26 @@ static __always_inline void send(void *rec, u64 size, enum kind kind, bool urgen
 		drop(kind, CAUSE_RING);
 }
 
+/*
+ * Sends a record of a file: no flood of these takes the last part of the ring,
+ * which is for processes and connections. False: it was not sent, and is counted.
+ */
+static __always_inline bool send_file(void *rec, u64 size, enum kind kind)
+{
+	u64 waiting = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+
+	if (waiting > file_bytes) {
+		drop(kind, CAUSE_RESERVE);
+		return false;
+	}
+	if (bpf_ringbuf_output(
+		    &ring, rec, size, waiting >= wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)) {
+		drop(kind, CAUSE_RING);
+		return false;
+	}
+	return true;
+}
+
 static __always_inline struct scratch *scratch_get(enum kind kind)
 {
 	u32 zero = 0;
@@ -238,6 +292,16 @@ static __always_inline void scratch_send(struct scratch *s, enum kind kind, bool
 	send(s->rec, n, kind, urgent);
 }
 
+static __always_inline bool scratch_send_file(struct scratch *s, enum kind kind)
+{
+	u64 n = s->used;
+
+	barrier_var(n);
+	if (n > RECORD_BYTES)
+		n = RECORD_BYTES;
+	return send_file(s->rec, n, kind);
+}
+
 /* One step of a walk; 0 when the walk is at its end. */
 __noinline int path_step(struct scratch *s)
 {
@@ -252,12 +316,14 @@ __noinline int path_step(struct scratch *s)
 	dentry = (struct dentry *)s->dentry;
 	vfsmount = (struct vfsmount *)s->vfsmount;
 	parent = BPF_CORE_READ(dentry, d_parent);
-	if ((u64)dentry == s->mnt_root || dentry == parent) {
+	if ((u64)dentry == s->mnt_root) {
 		struct mount *mnt = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
 		struct mount *up = BPF_CORE_READ(mnt, mnt_parent);
 
-		if (!up || up == mnt)
+		if (!up || up == mnt) {
+			s->lost = (u64)BPF_CORE_READ(mnt, mnt_ns) != s->mnt_ns;
 			return 0;
+		}
 		s->dentry = (u64)BPF_CORE_READ(mnt, mnt_mountpoint);
 		s->vfsmount = (u64)up + bpf_core_field_offset(struct mount, mnt);
 		s->mnt_root = (u64)BPF_CORE_READ(up, mnt.mnt_root);
@@ -270,6 +336,12 @@ __noinline int path_step(struct scratch *s)
 	n = bpf_probe_read_kernel_str(s->rec + at, NAME_BYTES, BPF_CORE_READ(dentry, d_name.name));
 	if (n <= 0)
 		return 0;
+	/* Of a memfd the name is all there is; of what was opened by handle, it may be "/". */
+	if (dentry == parent) {
+		s->lost = s->rec[at] == '/';
+		s->path_len += s->lost ? 0 : n;
+		return 0;
+	}
 	s->path_len += n;
 	s->dentry = (u64)parent;
 	return 1;
@@ -290,10 +362,12 @@ __noinline int append_path(struct scratch *s)
 	vfsmount = (struct vfsmount *)s->vfsmount;
 	s->path_len = 0;
 	s->truncated = 1;
+	s->lost = 0;
+	s->mnt_ns = (u64)bpf_get_current_task_btf()->nsproxy->mnt_ns;
 	s->mnt_root = (u64)BPF_CORE_READ(vfsmount, mnt_root);
 	for (i = 0; i < PATH_DEPTH; i++) {
 		if (!path_step(s)) {
-			s->truncated = s->path_len > PATH_BYTES;
+			s->truncated = s->path_len > PATH_BYTES || s->lost;
 			break;
 		}
 	}
@@ -308,8 +382,8 @@ static __always_inline u16 append_struct_path(struct scratch *s, struct path *pa
 	return append_path(s);
 }
 
-/* Appends at most STRING_BYTES of a user's string; returns its length, 0 if it cannot be read. */
-__noinline int append_string(struct scratch *s, u64 from)
+/* Appends at most STRING_BYTES of a string; returns its length, 0 if it cannot be read. */
+__noinline int append_text(struct scratch *s, enum space space, u64 from)
 {
 	u64 at;
 	long n;
@@ -320,11 +394,20 @@ __noinline int append_string(struct scratch *s, u64 from)
 	barrier_var(at);
 	if (at > RECORD_BYTES - STRING_BYTES)
 		return 0;
-	n = bpf_probe_read_user_str(s->rec + at, STRING_BYTES, (void *)from);
+	if (space == USER)
+		n = bpf_probe_read_user_str(s->rec + at, STRING_BYTES, (void *)from);
+	else
+		n = bpf_probe_read_kernel_str(s->rec + at, STRING_BYTES, (void *)from);
 	if (n <= 0)
 		return 0;
 	s->used += n;
 	return n;
+}
+
+/* The same, of a user's string. */
+static __always_inline int append_string(struct scratch *s, u64 from)
+{
+	return append_text(s, USER, from);
 }
 
 static __always_inline struct file *file_of(struct task_struct *task, u32 fd)

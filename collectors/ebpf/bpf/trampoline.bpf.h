@@ -12,7 +12,6 @@
 #ifndef TRAMPOLINE_BPF_H
 #define TRAMPOLINE_BPF_H
 
-#define FMODE_EXEC 0x20 /* in f_flags: opened to be executed */
 #define MAX_ERRNO 4095
 #define SOCKADDR_IN6 28
 
@@ -107,10 +106,9 @@ static __always_inline void append_intended(struct scratch *s, struct intent *in
 }
 
 /* Reports what was intended, if it is this dentry's and the file system did it. */
-static __always_inline int happened(enum kind kind, u64 ret, struct dentry *dentry)
+static __always_inline int happened(enum kind kind, u64 ret, struct dentry *dentry, u32 flags)
 {
 	struct task_struct *task = caller(0);
-	struct change_rec *r;
 	struct intent *in;
 	struct scratch *s;
 
@@ -120,20 +118,14 @@ static __always_inline int happened(enum kind kind, u64 ret, struct dentry *dent
 	if (!in || in->kind != kind || in->dentry != (u64)dentry)
 		return 0;
 	in->dentry = 0;
-	s = scratch_get(kind);
+	s = begin_change(task, kind);
 	if (!s)
 		return 0;
-	r = &s->change;
-	begin(&r->h, kind, task);
-	r->unused = 0;
-	r->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
-	r->name_len[0] = r->name_len[1] = 0;
-	r->dir_len[0] = r->dir_len[1] = 0;
-	s->used = sizeof(*r);
+	s->change.h.flags = flags;
 	append_intended(s, in, 0);
 	if (kind == KIND_RENAME)
 		append_intended(s, in, 1);
-	scratch_send(s, kind, false);
+	scratch_send_file(s, kind);
 	scratch_put(s);
 	return 0;
 }
@@ -147,7 +139,7 @@ int BPF_PROG(unlink_intended, const struct path *dir, struct dentry *dentry)
 SEC("fexit/vfs_unlink")
 int BPF_PROG(unlink_happened, void *mnt, struct inode *dir, struct dentry *dentry)
 {
-	return happened(KIND_UNLINK, result(ctx), dentry);
+	return happened(KIND_UNLINK, result(ctx), dentry, 0);
 }
 
 SEC("fentry/security_path_rmdir")
@@ -159,7 +151,7 @@ int BPF_PROG(rmdir_intended, const struct path *dir, struct dentry *dentry)
 SEC("fexit/vfs_rmdir")
 int BPF_PROG(rmdir_happened, void *mnt, struct inode *dir, struct dentry *dentry)
 {
-	return happened(KIND_RMDIR, result(ctx), dentry);
+	return happened(KIND_RMDIR, result(ctx), dentry, 0);
 }
 
 SEC("fentry/security_path_mkdir")
@@ -171,7 +163,7 @@ int BPF_PROG(mkdir_intended, const struct path *dir, struct dentry *dentry)
 SEC("fexit/vfs_mkdir")
 int BPF_PROG(mkdir_happened, void *mnt, struct inode *dir, struct dentry *dentry)
 {
-	return happened(KIND_MKDIR, result(ctx), dentry);
+	return happened(KIND_MKDIR, result(ctx), dentry, 0);
 }
 
 SEC("fentry/security_path_rename")
@@ -184,30 +176,35 @@ int BPF_PROG(rename_intended, const struct path *dir, struct dentry *dentry, con
 SEC("fexit/vfs_rename")
 int BPF_PROG(rename_happened, struct renamedata *rd)
 {
-	return happened(KIND_RENAME, result(ctx), BPF_CORE_READ(rd, old_dentry));
+	return happened(KIND_RENAME, result(ctx), BPF_CORE_READ(rd, old_dentry),
+		BPF_CORE_READ(rd, flags) & RENAME_EXCHANGE ? RENAME_EXCHANGES : 0);
 }
 
-static __always_inline int file_given(u64 ret)
+/* In f_flags there is FMODE_EXEC where exec itself opens, which is not reported. */
+static __always_inline int file_given(u64 ret, u64 name, u64 how)
 {
 	struct file *file = (struct file *)ret;
 	struct task_struct *task = caller(0);
 
 	if (!task || failed(ret) || BPF_CORE_READ(file, f_flags) & FMODE_EXEC)
 		return 0;
-	return report_open(task, file);
+	return report_open(task, file, KERNEL, name,
+		BPF_CORE_READ((struct open_flags *)how, open_flag) & O_TRUNC ? OPEN_TRUNCATES : 0);
 }
 
-/* Every open of a path: the calls, io_uring's, and exec's own, which are not reported. */
+/* Every open of a path: the calls, io_uring's, and exec's own. */
 SEC("fexit/do_filp_open")
 int BPF_PROG(path_opened)
 {
-	return file_given(result(ctx));
+	struct filename *name = (struct filename *)argument(ctx, 1);
+
+	return file_given(result(ctx), (u64)BPF_CORE_READ(name, name), argument(ctx, 2));
 }
 
 SEC("fexit/do_file_open_root")
 int BPF_PROG(handle_opened)
 {
-	return file_given(result(ctx));
+	return file_given(result(ctx), 0, argument(ctx, 2));
 }
 
 /* Before 6.4 Multipath TCP has its paths connected and accepted by these functions too. */
