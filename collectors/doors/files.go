@@ -13,9 +13,9 @@ import (
 
 func raceDoors() []Door {
 	return []Door{
-		{Name: "the path of open changes under it", act: prepared(raceOpen, "a", "b")},
+		{Name: "the path of open changes under it", act: raceOpen, with: files("a", "b")},
 		{Name: "the address of connect changes under it", act: raceConnect},
-		{Name: "the directory's descriptor becomes another", act: prepared(func(say say) error {
+		{Name: "the directory's descriptor becomes another", act: func(say say) error {
 			say("delete", here("one/victim"))
 			one, err := unix.Open("one", unix.O_DIRECTORY|unix.O_RDONLY, 0)
 			if err != nil {
@@ -26,7 +26,7 @@ func raceDoors() []Door {
 				return err
 			}
 			return errors.Join(unix.Unlinkat(one, "victim", 0), unix.Dup3(two, one, 0))
-		}, "one/", "two/", "one/victim", "two/victim")},
+		}, with: files("one/", "two/", "one/victim", "two/victim")},
 		{Name: "the arguments are overwritten after exec", act: overwrite},
 	}
 }
@@ -118,12 +118,12 @@ func raceConnect(say say) error {
 
 func fileDoors() []Door {
 	return []Door{
-		{Name: "openat2", act: prepared(func(say say) error {
+		{Name: "openat2", act: func(say say) error {
 			say("read", here("secret"))
 			fd, err := unix.Openat2(unix.AT_FDCWD, "secret", &unix.OpenHow{Flags: unix.O_RDONLY, Resolve: unix.RESOLVE_NO_SYMLINKS})
 			return errors.Join(err, unix.Close(fd))
-		}, "secret")},
-		{Name: "open_by_handle_at", act: prepared(func(say say) error {
+		}, with: files("secret")},
+		{Name: "open_by_handle_at", act: func(say say) error {
 			say("read", here("secret"))
 			handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, "secret", 0)
 			if err != nil {
@@ -135,8 +135,8 @@ func fileDoors() []Door {
 			}
 			fd, err := unix.OpenByHandleAt(dir, handle, unix.O_RDONLY)
 			return errors.Join(err, unix.Close(fd))
-		}, "secret")},
-		{Name: "a descriptor from another process", act: prepared(func(say say) error {
+		}, with: files("secret")},
+		{Name: "a descriptor from another process", act: func(say say) error {
 			say("read", here("secret"))
 			ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 			if err != nil {
@@ -147,17 +147,17 @@ func fileDoors() []Door {
 				return err
 			}
 			return errors.Join(unix.Sendmsg(ends[0], []byte("x"), unix.UnixRights(int(f.Fd())), nil, 0), f.Close())
-		}, "secret")},
-		{Name: "renameat2 with exchange", act: prepared(func(say say) error {
+		}, with: files("secret")},
+		{Name: "renameat2 with exchange", act: func(say say) error {
 			say("rename", here("one"), here("two"))
 			return unix.Renameat2(unix.AT_FDCWD, "one", unix.AT_FDCWD, "two", unix.RENAME_EXCHANGE)
-		}, "one", "two")},
-		{Name: "hard and symbolic links", act: prepared(func(say say) error {
+		}, with: files("one", "two")},
+		{Name: "hard and symbolic links", act: func(say say) error {
 			say("link", here("one"), here("two"))
 			say("symlink", here("three"), "to")
 			return errors.Join(os.Link("one", "two"), os.Symlink("to", "three"))
-		}, "one")},
-		{Name: "emptied by open, truncate and fallocate", act: prepared(func(say say) error {
+		}, with: files("one")},
+		{Name: "emptied by open, truncate and fallocate", act: func(say say) error {
 			say("empty", here("one"))
 			say("truncate", here("two"))
 			say("truncate", here("three"))
@@ -167,8 +167,8 @@ func fileDoors() []Door {
 				return err
 			}
 			return errors.Join(unix.Truncate("two", 0), f.Truncate(0), f.Close(), unix.Close(fd))
-		}, "one", "two", "three")},
-		{Name: "mode, owner, times and extended attributes", act: prepared(func(say say) error {
+		}, with: files("one", "two", "three")},
+		{Name: "mode, owner, times and extended attributes", act: func(say say) error {
 			for _, what := range []string{"mode", "owner", "times"} {
 				say("attribute", here("one"), what)
 			}
@@ -177,8 +177,8 @@ func fileDoors() []Door {
 				say("attribute", here("one"), "xattr")
 			}
 			return errors.Join(errs...)
-		}, "one")},
-		{Name: "mapped and written to", act: prepared(func(say say) error {
+		}, with: files("one")},
+		{Name: "mapped and written to", act: func(say say) error {
 			say("written", here("one"))
 			f, err := os.OpenFile("one", os.O_RDWR, 0)
 			if err != nil {
@@ -190,19 +190,19 @@ func fileDoors() []Door {
 			}
 			m[0] = 'y'
 			return errors.Join(unix.Munmap(m), f.Close())
-		}, "one")},
-		{Name: "copied by sendfile, splice and copy_file_range", act: prepared(copies, "from", "one", "two", "three")},
-		{Name: "io_uring opens", act: prepared(uringOpen(0), "secret")},
-		{Name: "io_uring opens in a thread of the kernel", act: prepared(uringOpen(setupSQPoll), "secret")},
-		{Name: "io_uring removes, renames and makes", act: prepared(uringChange, "victim", "old")},
-		{Name: "a 32-bit system call opens", act: prepared(func(say say) error {
+		}, with: files("one")},
+		{Name: "copied by sendfile, splice and copy_file_range", act: copies, with: files("from", "one", "two", "three")},
+		{Name: "io_uring opens", act: uringOpen(0), with: files("secret")},
+		{Name: "io_uring opens in a thread of the kernel", act: uringOpen(setupSQPoll), with: files("secret")},
+		{Name: "io_uring removes, renames and makes", act: uringChange, with: files("victim", "old")},
+		{Name: "a 32-bit system call opens", act: func(say say) error {
 			say("read", here("secret"))
 			return call32(open32, here("secret"), unix.O_RDONLY)
-		}, "secret"), Except: map[string]Result{Tracepoint: Documented}, Limit: "32-bit system calls on files and connections"},
-		{Name: "a 32-bit system call removes", act: prepared(func(say say) error {
+		}, with: files("secret"), Except: map[string]Result{Tracepoint: Documented}, Limit: "32-bit system calls on files and connections"},
+		{Name: "a 32-bit system call removes", act: func(say say) error {
 			say("delete", here("victim"))
 			return call32(unlink32, here("victim"), 0)
-		}, "victim"), Except: map[string]Result{Tracepoint: Documented}, Limit: "32-bit system calls on files and connections"},
+		}, with: files("victim"), Except: map[string]Result{Tracepoint: Documented}, Limit: "32-bit system calls on files and connections"},
 	}
 }
 

@@ -30,41 +30,40 @@ func read(name string) error {
 	return err
 }
 
-// prepared runs act after the directories and files that it needs are made;
-// names with a slash at the end are directories.
-func prepared(act func(say say) error, names ...string) func(say) error {
-	return func(say say) error {
-		for _, name := range names {
-			var err error
-			if strings.HasSuffix(name, "/") {
-				err = os.MkdirAll(name, 0o755)
-			} else {
-				err = os.WriteFile(name, []byte("x"), 0o755)
-			}
-			if err != nil {
-				return err
-			}
+func files(names ...string) []string { return names }
+
+// prepare makes what a door needs.
+func (d Door) prepare() error {
+	for _, name := range d.with {
+		var err error
+		if strings.HasSuffix(name, "/") {
+			err = os.MkdirAll(name, 0o755)
+		} else {
+			err = os.WriteFile(name, []byte("x"), 0o755)
 		}
-		return act(say)
+		if err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 func pathDoors() []Door {
 	return []Door{
-		{Name: "a symbolic link to a file", act: prepared(func(say say) error {
+		{Name: "a symbolic link to a file", act: func(say say) error {
 			say("read", here("secret"))
 			return errors.Join(os.Symlink("secret", "innocent"), read("innocent"))
-		}, "secret")},
-		{Name: "a symbolic link to a directory, and back up from it", act: prepared(func(say say) error {
+		}, with: files("secret")},
+		{Name: "a symbolic link to a directory, and back up from it", act: func(say say) error {
 			say("delete", here("real/victim"))
 			// Looked at once, so that the kernel has it in memory.
 			return errors.Join(os.Symlink("real/sub", "link"), later("link"), read("link/../victim"), unix.Unlink("link/../victim"))
-		}, "real/sub/", "real/victim")},
-		{Name: "a hard link", act: prepared(func(say say) error {
+		}, with: files("real/sub/", "real/victim")},
+		{Name: "a hard link", act: func(say say) error {
 			say("read", here("innocent")) // the name that was used: both are true
 			return errors.Join(os.Link("secret", "innocent"), read("innocent"))
-		}, "secret")},
-		{Name: "read by /proc/self/root, cwd and fd", act: prepared(func(say say) error {
+		}, with: files("secret")},
+		{Name: "read by /proc/self/root, cwd and fd", act: func(say say) error {
 			for range 3 {
 				say("read", here("secret"))
 			}
@@ -73,21 +72,21 @@ func pathDoors() []Door {
 				return err
 			}
 			return errors.Join(read("/proc/self/root"+here("secret")), read("/proc/self/cwd/secret"), read(fmt.Sprint("/proc/self/fd/", f.Fd())), f.Close())
-		}, "secret")},
-		{Name: "removed by /proc/self/root and cwd", act: prepared(func(say say) error {
+		}, with: files("secret")},
+		{Name: "removed by /proc/self/root and cwd", act: func(say say) error {
 			say("delete", here("one"))
 			say("delete", here("two"))
 			return errors.Join(unix.Unlink("/proc/self/root"+here("one")), unix.Unlink("/proc/self/cwd/two"))
-		}, "one", "two")},
-		{Name: "a chroot", act: prepared(func(say say) error {
+		}, with: files("one", "two")},
+		{Name: "a chroot", act: func(say say) error {
 			say("read", here("jail/secret"))
 			return errors.Join(unix.Chroot("jail"), read("/secret"))
-		}, "jail/", "jail/secret")},
-		{Name: "a bind mount in a mount namespace of its own", act: prepared(func(say say) error {
+		}, with: files("jail/", "jail/secret")},
+		{Name: "a bind mount in a mount namespace of its own", act: func(say say) error {
 			say("read", here("to/secret"))
 			return errors.Join(ownMounts(), unix.Mount("from", "to", "", unix.MS_BIND, ""), read("to/secret"))
-		}, "from/", "from/secret", "to/")},
-		{Name: "a mount that hangs nowhere", act: prepared(func(say say) error {
+		}, with: files("from/", "from/secret", "to/")},
+		{Name: "a mount that hangs nowhere", act: func(say say) error {
 			say("read", here("from/secret"))
 			tree, err := unix.OpenTree(unix.AT_FDCWD, "from", unix.OPEN_TREE_CLONE)
 			if err != nil {
@@ -95,7 +94,7 @@ func pathDoors() []Door {
 			}
 			fd, err := unix.Openat(tree, "secret", unix.O_RDONLY, 0)
 			return errors.Join(err, unix.Close(fd))
-		}, "from/", "from/secret"), Except: same(Documented), Limit: "The path of a file on a mount that was never attached"},
+		}, with: files("from/", "from/secret"), Except: same(Documented), Limit: "The path of a file on a mount that was never attached"},
 		{Name: "900 directories deep", act: deepDoor(900)},
 		{Name: "1100 directories deep", act: deepDoor(1100), Except: same(Reported)},
 		{Name: "a name with a line break and other bytes", act: func(say say) error {

@@ -152,7 +152,7 @@ func many(n int) int {
 // floodDoors hide one act behind many. What is lost there must be told.
 func floodDoors() []Door {
 	return []Door{
-		{Name: "opens before one removal", act: prepared(func(say say) error {
+		{Name: "opens before one removal", act: func(say say) error {
 			say("delete", here("victim"))
 			for range many(50_000) {
 				fd, err := unix.Open("decoy", unix.O_RDONLY, 0)
@@ -161,7 +161,7 @@ func floodDoors() []Door {
 				}
 			}
 			return unix.Unlink("victim")
-		}, "decoy", "victim"), Except: same(Either)},
+		}, with: files("decoy", "victim"), Except: same(Either)},
 		{Name: "programs before one", act: func(say say) error {
 			say("exec", "/bin/true hidden")
 			for i := range many(500) {
@@ -171,7 +171,7 @@ func floodDoors() []Door {
 			}
 			return exec.Command("/bin/true", "hidden").Run()
 		}, Except: same(Either)},
-		{Name: "large arguments before one removal", act: prepared(func(say say) error {
+		{Name: "large arguments before one removal", act: func(say say) error {
 			say("delete", here("victim"))
 			large := strings.Repeat("x", 120_000)
 			for range many(50) {
@@ -182,6 +182,6 @@ func floodDoors() []Door {
 				}
 			}
 			return unix.Unlink("victim")
-		}, "victim"), Except: same(Either)},
+		}, with: files("victim"), Except: same(Either)},
 	}
 }

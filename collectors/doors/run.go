@@ -38,8 +38,15 @@ func Main() {
 	runtime.LockOSThread() // some doors are of threads; this is the first
 	_ = os.Unsetenv(variable)
 	i := slices.IndexFunc(all(), func(d Door) bool { return d.Name == name })
+	if i < 0 {
+		os.Exit(2)
+	}
+	if err := all()[i].prepare(); err != nil {
+		fmt.Println("error", err)
+		os.Exit(2)
+	}
 	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil || i < 0 {
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 		os.Exit(3)
 	}
 	if err := all()[i].act(sayTo(os.Stdout)); err != nil {
@@ -76,7 +83,7 @@ func Test(t *testing.T, backend string, w collectors.Watcher) {
 	})
 	for _, d := range All() {
 		t.Run(d.Family+"/"+d.Name, func(t *testing.T) {
-			v := &visit{t: t, w: w, events: events, seen: map[string]int{}, ours: map[event.ProcID]bool{}}
+			v := &visit{t: t, backend: backend, w: w, events: events, seen: map[string]int{}, ours: map[event.ProcID]bool{}}
 			v.check(d, d.Want(backend))
 		})
 	}
@@ -84,14 +91,15 @@ func Test(t *testing.T, backend string, w collectors.Watcher) {
 
 // A visit is one way through a door, and what was seen of it.
 type visit struct {
-	t      *testing.T
-	w      collectors.Watcher
-	events chan event.Event
-	seen   map[string]int        // by text
-	ours   map[event.ProcID]bool // what went through the door, and what that started
-	log    []string
-	gaps   []string
-	lost   []event.Kind
+	t       *testing.T
+	backend string
+	w       collectors.Watcher
+	events  chan event.Event
+	seen    map[string]int        // by text
+	ours    map[event.ProcID]bool // what went through the door, and what that started
+	log     []string
+	gaps    []string
+	lost    []event.Kind
 }
 
 func (v *visit) check(d Door, want Result) {
@@ -161,6 +169,9 @@ func (v *visit) enter(d Door) []string {
 	v.ours[id] = true
 	if err := v.w.Watch(id); err != nil {
 		v.t.Fatal(err)
+	}
+	if v.backend == WithoutBPF {
+		time.Sleep(300 * time.Millisecond) // to fanotify, making a file and opening it within a moment is one thing
 	}
 	if _, err := io.WriteString(in, "go\n"); err != nil {
 		v.t.Fatal(err)

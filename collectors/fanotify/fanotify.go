@@ -12,6 +12,8 @@
 // the open files of the process tell.
 //
 // What it does not see:
+//   - how often a file was opened within a moment, and the opening of one that was
+//     made in that moment; by which of several names, or through which mount;
 //   - who of its own threads opened a file; truncation by path, links, attributes;
 //   - directories that were opened; file systems that give no handles (some
 //     network and FUSE ones), or are mounted later: reported as Coverage;
@@ -176,8 +178,13 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// Coverage says which file systems are not seen.
-func (c *collector) Coverage() []event.Coverage { return c.missed }
+// Coverage says what is less than with BPF, and which file systems are not seen.
+func (c *collector) Coverage() []event.Coverage {
+	return append([]event.Coverage{{
+		Probe: name, Kinds: []event.Kind{event.KindFileOpen, event.KindFileCreate}, Fidelity: collectors.Sampled.String(),
+		Reason: "opens of one file within a moment are one; of several names of a file, and of several mounts, it can be another one that is told",
+	}}, c.missed...)
+}
 
 // Close ends all marks.
 func (c *collector) Close() error {

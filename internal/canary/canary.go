@@ -37,6 +37,8 @@ func (d Door) Seen(ev event.Event) bool {
 	return ev.Body.Kind() == d.Kind && (d.seen == nil || d.seen(ev.Body, d.Name))
 }
 
+const hostName = "canary.invalid"
+
 // A bird is what the deeds share.
 type bird struct {
 	dir      string
@@ -52,6 +54,7 @@ func Doors() []Door {
 	return append([]Door{
 		{"fork", event.KindFork, nothing, nil},
 		{"exec", event.KindExec, execute, nil},
+		{"signal", event.KindAccess, nothing, nil},
 		{"exit", event.KindExit, nothing, nil},
 		{"openat", event.KindFileOpen, openat("openat", unix.O_RDONLY), opened},
 		{"openat-create", event.KindFileCreate, openat("openat-create", unix.O_WRONLY|unix.O_CREAT), opened},
@@ -63,6 +66,27 @@ func Doors() []Door {
 		{"unlinkat", event.KindFileDelete, made("unlinkat", func(from, to string) error {
 			return errors.Join(os.Rename(from, to), unix.Unlinkat(unix.AT_FDCWD, to, 0))
 		}), deleted},
+		{"linkat", event.KindFileLink, made("linkat", func(from, to string) error {
+			return unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, to, 0)
+		}), linked},
+		{"symlinkat", event.KindFileLink, func(b *bird) error { return unix.Symlinkat("nowhere", unix.AT_FDCWD, b.path("symlinkat")) }, linked},
+		{"fchmodat", event.KindFileAttr, made("fchmodat", func(from, to string) error {
+			return errors.Join(os.Rename(from, to), unix.Fchmodat(unix.AT_FDCWD, to, 0o400, 0))
+		}), changed},
+		{"truncate", event.KindFileWrite, made("truncate", func(from, to string) error {
+			return errors.Join(os.Rename(from, to), unix.Truncate(to, 0))
+		}), emptied},
+		{"write", event.KindFileWrite, func(b *bird) error { return os.WriteFile(b.path("write"), []byte{0}, 0o600) }, used},
+		{"read", event.KindFileRead, func(b *bird) error {
+			_, err := os.ReadFile(b.path("read"))
+			return err
+		}, used},
+		{"listen", event.KindListen, listen, nil},
+		{"socket", event.KindSocket, odd, nil},
+		{"http", event.KindHTTP, nothing, func(body event.Body, _ string) bool {
+			b, ok := body.(event.HTTPExchange)
+			return ok && b.Host == hostName
+		}},
 		{"accept4", event.KindAccept, nothing, transported(event.TCP)},
 		{"connect", event.KindConnect, tcp, transported(event.TCP)},
 		{"close", event.KindClose, nothing, transported(event.TCP)},
@@ -74,19 +98,19 @@ func Doors() []Door {
 // nothing is for what another deed does besides.
 func nothing(*bird) error { return nil }
 
+// execute runs a program and sends it a signal that changes nothing.
 func execute(*bird) error {
 	cmd := exec.Command("/proc/self/exe", "canary", "nothing")
 	cmd.Args[0] = "clawwatch"
-	return cmd.Run()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	_ = cmd.Process.Signal(unix.SIGCONT) // it may have ended
+	return cmd.Wait()
 }
 
 func openat(door string, flags int) func(*bird) error {
 	return func(b *bird) error {
-		if flags&unix.O_CREAT == 0 {
-			if err := os.WriteFile(b.path(door), nil, 0o600); err != nil {
-				return err
-			}
-		}
 		fd, err := unix.Openat(unix.AT_FDCWD, b.path(door), flags, 0o600)
 		if err != nil {
 			return err
@@ -96,9 +120,6 @@ func openat(door string, flags int) func(*bird) error {
 }
 
 func openat2(b *bird) error {
-	if err := os.WriteFile(b.path("openat2"), nil, 0o600); err != nil {
-		return err
-	}
 	fd, err := unix.Openat2(unix.AT_FDCWD, b.path("openat2"), &unix.OpenHow{Flags: unix.O_RDONLY})
 	if err != nil {
 		return err
@@ -127,7 +148,26 @@ func tcp(b *bird) error {
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
-	return errors.Join(c.Close(), s.Close())
+	_, err1 := io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+hostName+"\r\n\r\n")
+	_, err2 := io.WriteString(s, "HTTP/1.1 204 No Content\r\n\r\n")
+	return errors.Join(err1, err2, c.Close(), s.Close())
+}
+
+func listen(*bird) error {
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+// odd makes a socket of a kind that is told of, and takes no privilege.
+func odd(*bird) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_CONNECTOR)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }
 
 func udp(b *bird) error {
@@ -151,6 +191,26 @@ func renamed(body event.Body, door string) bool {
 
 func deleted(body event.Body, door string) bool {
 	b, ok := body.(event.FileDelete)
+	return ok && filepath.Base(b.Path) == door
+}
+
+func linked(body event.Body, door string) bool {
+	b, ok := body.(event.FileLink)
+	return ok && filepath.Base(b.Path) == door
+}
+
+func changed(body event.Body, door string) bool {
+	b, ok := body.(event.FileAttr)
+	return ok && filepath.Base(b.Path) == door
+}
+
+func emptied(body event.Body, door string) bool {
+	b, ok := body.(event.FileTruncate)
+	return ok && filepath.Base(b.Path) == door
+}
+
+func used(body event.Body, door string) bool {
+	b, ok := body.(event.FileUse)
 	return ok && filepath.Base(b.Path) == door
 }
 
@@ -181,7 +241,15 @@ func Fly(in io.Reader, out io.Writer, dir string) error {
 	if b.packets, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	defer b.packets.Close() //nolint:errcheck // the process ends
+	defer b.packets.Close()     //nolint:errcheck // the process ends
+	for _, d := range Doors() { // what is made and opened within a moment can look like one thing
+		if d.Kind != event.KindFileOpen && d.Kind != event.KindFileRead {
+			continue
+		}
+		if err := os.WriteFile(b.path(d.Name), []byte{0}, 0o600); err != nil {
+			return fmt.Errorf("make files: %w", err)
+		}
+	}
 	if _, err := fmt.Fprintln(out, "ready"); err != nil {
 		return err
 	}

@@ -13,9 +13,6 @@ import (
 func legacy() []Door {
 	return []Door{
 		{"open", event.KindFileOpen, func(b *bird) error {
-			if err := os.WriteFile(b.path("open"), nil, 0o600); err != nil {
-				return err
-			}
 			fd, err := call(unix.SYS_OPEN, b.path("open"), "", unix.O_RDONLY)
 			if err != nil {
 				return err
