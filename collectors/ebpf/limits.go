@@ -24,7 +24,7 @@ func limits(of backend, procPath string) []event.Coverage {
 	switch {
 	case !has32(procPath):
 	case of == trampoline:
-		all = append(all, gap("32-bit system calls that make, bind or listen on sockets, receive descriptors, reach into other processes or change who a process is are not seen",
+		all = append(all, gap("32-bit system calls that link, truncate, read or write files or change their attributes, that make, bind or listen on sockets, receive descriptors, reach into other processes or change who a process is are not seen",
 			event.KindSocket, event.KindListen, event.KindFileOpen, event.KindAccess, event.KindCredentials, event.KindNamespace))
 	default:
 		all = append(all, gap("32-bit system calls are not seen: a 32-bit program is reported as lost, a 64-bit one that uses int 0x80 is only when it signals, forks or exits that way",
