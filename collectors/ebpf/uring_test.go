@@ -32,11 +32,11 @@ var errNoRing = errors.New("io_uring is not allowed here")
 
 // A ring is an io_uring of a few entries.
 type ring struct {
-	fd                           int
-	poll                         bool
-	queue, entries               []byte
-	tail, cqHead, cqTail, cqes   int
-	flags, mask, cqMask, pending uint32
+	fd                         int
+	poll                       bool
+	queue, entries             []byte
+	tail, cqHead, cqTail, cqes int
+	mask, cqMask, pending      uint32
 }
 
 func newRing(poll bool) (*ring, error) {
