@@ -209,6 +209,44 @@ func (e *examination) sight(coverage []event.Coverage) {
 			e.add("sensor", isWell, "", "%s, %s: %s", c.Probe, c.Fidelity, kinds)
 		}
 	}
+	e.kinds(coverage)
+}
+
+// kinds says of each kind by what it is seen, how well, and what keeps a better
+// one away. Those that nothing sees have their line already.
+func (e *examination) kinds(coverage []event.Coverage) {
+	var refused []event.Coverage // so far, best first
+	told := map[event.Kind]bool{}
+	for _, c := range coverage {
+		if c.Fidelity == "none" && c.Reason != "" {
+			refused = append(refused, c)
+		}
+		if c.Fidelity == "none" || c.Reason != "" {
+			continue
+		}
+		for _, k := range c.Kinds {
+			if told[k] {
+				continue
+			}
+			told[k] = true
+			limit := func(known bool) bool {
+				return slices.ContainsFunc(coverage, func(o event.Coverage) bool {
+					return o.Probe == c.Probe && o.Reason != "" && o.Known == known && o.Fidelity != "none" && slices.Contains(o.Kinds, k)
+				})
+			}
+			switch {
+			case c.Fidelity == "complete" && !limit(false) && limit(true):
+				e.add("kind", isWell, "", "%s: %s, complete but for the known limit above", k, c.Probe)
+			case c.Fidelity == "complete" && !limit(false):
+				e.add("kind", isWell, "", "%s: %s, complete", k, c.Probe)
+			case len(refused) > 0:
+				why := refused[0]
+				e.add("kind", isNote, remedy(why.Reason), "%s: %s, not complete; %s would be better, but: %s", k, c.Probe, why.Probe, why.Reason)
+			default:
+				e.add("kind", isNote, "", "%s: %s, not complete", k, c.Probe)
+			}
+		}
+	}
 }
 
 // remedy is what helps against a reason that a probe gave.
