@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ func newCanaryCmd() *cobra.Command {
 		Use: "canary DIR", Short: "Do one of each thing that the sensors claim to see", Args: cobra.ExactArgs(1), Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] == "nothing" {
+				time.Sleep(time.Second) // it is to be killed
 				return nil
 			}
 			return canary.Fly(cmd.InOrStdin(), cmd.OutOrStdout(), args[0])

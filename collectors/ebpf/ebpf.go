@@ -54,7 +54,7 @@
 //   - system calls of 32-bit programs, reported as Lost at their exec, and int
 //     0x80 of others, reported where another hook happens to notice;
 //   - variables that a program asks for by name, except as env.go says;
-//   - what strangers read of a gateway in /proc;
+//   - what strangers read of a gateway in /proc: see package strangers;
 //   - how much is read and written through a mapping (that there is one is told),
 //     by FICLONE and the like, on block devices, and in memfds;
 //   - changes of attributes by ioctl (chattr);

@@ -19,7 +19,6 @@ func limits(of backend, procPath string) []event.Coverage {
 	all := []event.Coverage{
 		gap("variables that are asked for by name are seen in programs that link glibc or musl, and in bash; not in the first moments of a process, "+
 			"in children that do not exec, in more than 64 processes at once and 20 more a second, in Python, Perl and other programs with a copy of their own, and in Go and static programs", event.KindEnvRead),
-		gap("reads of a gateway's environ, maps and mem in /proc are seen of watched processes only", event.KindAccess),
 	}
 	switch {
 	case !has32(procPath):

@@ -22,10 +22,15 @@ type Group struct {
 	since time.Time // see Since
 }
 
-// OpenGroup makes one without marks.
-func OpenGroup() (*Group, error) {
-	const how = unix.FAN_CLASS_NOTIF | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK | unix.FAN_UNLIMITED_MARKS |
-		unix.FAN_REPORT_DFID_NAME | unix.FAN_REPORT_PIDFD
+// OpenGroup makes one without marks, whose acts have names.
+func OpenGroup() (*Group, error) { return openGroup(unix.FAN_REPORT_DFID_NAME) }
+
+// OpenFiles makes one without marks, whose acts have the open file instead: the
+// only way on file systems that give no handles, such as /proc.
+func OpenFiles() (*Group, error) { return openGroup(0) }
+
+func openGroup(how uint) (*Group, error) {
+	how |= unix.FAN_CLASS_NOTIF | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK | unix.FAN_UNLIMITED_MARKS | unix.FAN_REPORT_PIDFD
 	fd, err := unix.FanotifyInit(how, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_LARGEFILE)
 	if err != nil {
 		return nil, fmt.Errorf("open fanotify group: %w", err)
@@ -84,6 +89,16 @@ func (g *Group) changes() uint64 {
 func (g *Group) MarkDirectory(dir int, mask uint64) error {
 	if err := g.mark(unix.FAN_MARK_ADD, mask|unix.FAN_ONDIR|unix.FAN_EVENT_ON_CHILD, dir, ""); err != nil {
 		return fmt.Errorf("mark directory: %w", err)
+	}
+	return nil
+}
+
+// MarkFilesIn asks a group of OpenFiles for the opens of the files in a directory,
+// and for their end after they were open for writing.
+func (g *Group) MarkFilesIn(dir string) error {
+	err := unix.FanotifyMark(g.fd, unix.FAN_MARK_ADD, unix.FAN_OPEN|unix.FAN_CLOSE_WRITE|unix.FAN_EVENT_ON_CHILD, unix.AT_FDCWD, dir)
+	if err != nil {
+		return fmt.Errorf("mark files in %s: %w", dir, err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ type Act struct {
 	Mask     uint64 // of unix.FAN_*: several at once where the kernel merged them
 	PID      int32  // thread-group leader, in the agent's PID namespace; 0: outside of it
 	Pidfd    int    // of the process that did it, to be closed by the reader; negative: it has ended
+	File     int    // the file, of a group of OpenFiles, to be closed by the reader; else negative
 	Dir      Handle // of the directory
 	Name     string // in it; "." is the directory itself
 	From     Handle // rename: of the directory that it came from; empty: none that is marked
@@ -54,6 +55,7 @@ func parse(b []byte, each func(Act)) error {
 		}
 		a := Act{
 			Mask:  binary.NativeEndian.Uint64(b[8:]),
+			File:  int(int32(binary.NativeEndian.Uint32(b[16:]))),
 			PID:   int32(binary.NativeEndian.Uint32(b[20:])),
 			Pidfd: unix.FAN_NOPIDFD,
 		}

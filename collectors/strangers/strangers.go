@@ -17,7 +17,14 @@
 // says what the process is, as /proc showed it when the act was read; the process
 // descriptor that comes with the act proves that it was the same one.
 //
+// So are, with a queue of their own, the directories in /proc of processes that are
+// to be guarded, and those of their threads: who opens mem, maps or environ
+// there is reported as an Access. Whoever opens another file there, such as ps,
+// pays two microseconds.
+//
 // What it does not see:
+//   - who opens such a file of a thread within the second in which it began, or in
+//     another mount of /proc, such as a container's;
 //   - the program of a process that ended before it could be looked at: such an
 //     event has a PID and no more. Of a cat or sed in a loop it was a third, on a
 //     busy machine. Within a second the same PID is taken for the same process;
@@ -65,14 +72,17 @@ type Collector struct {
 	lineage collectors.Lineage
 	group   *fanotify.Group
 
+	processes *processes
+
 	mu    sync.Mutex
 	found []event.GatewayFound // not yet taken in
 
 	// Of Run alone.
-	places  places
-	touches touches
-	rescan  time.Time
-	next    time.Time // of the next tick
+	places   places
+	touches  touches
+	reaching bool // somebody reached for a guarded process, and it is not reported yet
+	rescan   time.Time
+	next     time.Time // of the next tick
 }
 
 // Open takes the privilege that it needs. The error wraps
@@ -82,16 +92,20 @@ func Open(cfg collectors.Config) (*Collector, error) {
 	if err != nil {
 		return nil, collectors.Unsupported(err)
 	}
+	processes, err := openProcesses(cfg)
+	if err != nil {
+		return nil, collectors.Unsupported(errors.Join(err, group.Close()))
+	}
 	ours, _ := os.Executable() // not known: then the agent's verbs are strangers, too
 	return &Collector{
-		proc: cfg.Proc, ours: ours, lineage: cfg.Lineage, group: group,
+		proc: cfg.Proc, ours: ours, lineage: cfg.Lineage, group: group, processes: processes,
 		places: places{group: group, dirs: map[fanotify.Handle]*dir{}, byPath: map[string]*dir{}, roots: map[string]root{}, said: map[string]bool{}},
 	}, nil
 }
 
 // Kinds are the kinds that it gives of strangers.
 func Kinds() []event.Kind {
-	return []event.Kind{event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete}
+	return []event.Kind{event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete, event.KindAccess}
 }
 
 // maxFound bounds the gateways that wait to be taken in.
@@ -117,13 +131,17 @@ func (c *Collector) taken() []event.GatewayFound {
 }
 
 // Close gives back the marks.
-func (c *Collector) Close() error { return c.group.Close() }
+func (c *Collector) Close() error { return errors.Join(c.group.Close(), c.processes.close()) }
 
 // Run reports until ctx is done.
 func (c *Collector) Run(ctx context.Context, emit func(event.Event)) error {
 	defer context.AfterFunc(ctx, func() { c.group.Wake(time.Now()) })()
 	c.rescan = time.Now().Add(rescan)
 	c.tick(time.Now(), emit)
+	reading, stop := context.WithCancel(ctx)
+	read := make(chan struct{})
+	go func() { defer close(read); c.processes.read(reading, func() { c.group.Wake(time.Now()) }) }()
+	defer func() { stop(); c.processes.group.Wake(time.Now()); <-read }()
 	for {
 		err := c.group.Read(func(a fanotify.Act) { c.take(a, time.Now(), emit) })
 		now := time.Now()
@@ -135,6 +153,7 @@ func (c *Collector) Run(ctx context.Context, emit func(event.Event)) error {
 		}
 		if ctx.Err() != nil {
 			c.report(now.Add(hold), emit) // what is known is said
+			c.processes.report(c.lineage, c.ours, now.Add(hold), emit)
 			return nil
 		}
 		if !now.Before(c.next) {
@@ -160,12 +179,13 @@ func (c *Collector) tick(now time.Time, emit func(event.Event)) {
 		emit(event.Event{Time: now, Source: event.SourceFanotify, Body: cov})
 	}
 	c.report(now, emit)
+	c.reaching = c.processes.report(c.lineage, c.ours, now, emit)
 	c.wakeFor(now)
 }
 
 // wakeFor sets the time of the next tick so that what waits is reported.
 func (c *Collector) wakeFor(now time.Time) {
-	if soon := now.Add(hold / 4); c.touches.fresh > 0 && c.next.After(soon) {
+	if soon := now.Add(hold / 4); (c.touches.fresh > 0 || c.reaching) && c.next.After(soon) {
 		c.next = soon
 		c.group.Wake(soon)
 	}

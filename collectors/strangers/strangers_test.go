@@ -106,6 +106,8 @@ func (r *rig) said(ev event.Event) string {
 		return "rename " + short(b.Old) + " " + short(b.New)
 	case event.FileDelete:
 		return "delete " + short(b.Path)
+	case event.Access:
+		return fmt.Sprintf("%s %v", b.Method, b.Write)
 	case event.Exec:
 		return "exec " + b.Path
 	}

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 
 	"github.com/clawwatch/clawwatch/collectors"
@@ -20,17 +22,29 @@ func (a *Agent) guardSelf() { a.guard(self()) }
 
 // guard has it reported what anybody, watched or not, does to a process.
 func (a *Agent) guard(id event.ProcID) {
-	g, ok := a.sensors.marks().(collectors.Guardian)
-	if !ok || id.IsZero() {
+	if id.IsZero() {
 		return
 	}
-	if err := g.Guard(id); err != nil {
-		a.log.Warn("guard process", "pid", id.PID, "error", err)
+	for _, g := range a.guardians() {
+		if err := g.Guard(id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			a.log.Warn("guard process", "pid", id.PID, "error", err)
+		}
 	}
 }
 
+// guardians are the sensor, for what a process does to another one, and what sees
+// strangers, for files in /proc.
+func (a *Agent) guardians() (all []collectors.Guardian) {
+	for _, c := range []any{a.sensors.marks(), a.strangers} {
+		if g, ok := c.(collectors.Guardian); ok {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
 func (a *Agent) unguard(id event.ProcID) {
-	if g, ok := a.sensors.marks().(collectors.Guardian); ok {
+	for _, g := range a.guardians() {
 		if err := g.Unguard(id); err != nil {
 			a.log.Warn("unguard process", "pid", id.PID, "error", err)
 		}
