@@ -36,7 +36,7 @@ type ring struct {
 	poll                       bool
 	queue, entries             []byte
 	tail, cqHead, cqTail, cqes int
-	mask, cqMask, pending      uint32
+	mask, cqMask               uint32
 }
 
 func newRing(poll bool) (*ring, error) {
