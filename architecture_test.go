@@ -31,6 +31,7 @@ var may = []struct{ room, imports, because string }{
 	{"collectors/procfs", "collectors collectors/lineage internal/event", "a mechanism of observing"},
 	{"collectors/doors", "collectors collectors/procfs internal/event", "it tests what observes"},
 	{"internal/agent", "internal/canary", "it tries its sensors"},
+	{"internal/agent", "internal/attribution", "it says which file is a script, for that to be hashed"},
 	{"internal/canary", "internal/event", "what is done, and what is to be seen of it"},
 	{"collectors/digest", "collectors/procfs internal/event", "it tells what the kernel sensor cannot: the content of programs"},
 	{"internal/pipeline", "internal/proctab internal/attribution internal/policy internal/redact internal/event rules", "the stages in their order"},

@@ -54,6 +54,7 @@ type Process struct {
 	Tmpfs         bool     `expr:"tmpfs"`          // the executable is in memory, as in /dev/shm
 	Script        string   `expr:"script"`         // path, of an interpreter or a dynamic loader
 	ScriptSource  string   `expr:"script_source"`  // file, stdin, argument, module, loader
+	ScriptSHA256  string   `expr:"script_sha256"`  // source file; empty where it is not known for sure
 	EffectiveUser string   `expr:"effective_user"` // where it is another than user
 	Capabilities  []string `expr:"capabilities"`   // CAP_…, where the effective user is not root
 	Terminal      bool     `expr:"terminal"`       // it has a controlling terminal
@@ -248,7 +249,7 @@ func (e *Env) process(p *event.Process, commandLine bool) {
 		e.Process.SHA256, e.Process.Memory, e.Process.Deleted, e.Process.Tmpfs = x.SHA256, x.Memory, x.Deleted, x.Tmpfs
 	}
 	if p.Script != nil {
-		e.Process.Script, e.Process.ScriptSource = p.Script.Path, string(p.Script.Source)
+		e.Process.Script, e.Process.ScriptSource, e.Process.ScriptSHA256 = p.Script.Path, string(p.Script.Source), p.Script.SHA256
 	}
 	e.Process.User, e.Process.EffectiveUser = userName(p.User), userName(p.EffectiveUser)
 	e.Process.Capabilities, e.Process.Terminal, e.Process.Container = p.Capabilities, p.Terminal, p.ContainerID

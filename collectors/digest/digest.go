@@ -1,4 +1,4 @@
-// Package digest tells the SHA-256 of programs that run.
+// Package digest tells the SHA-256 of programs that run, and of scripts.
 //
 // A program is read once, beside everything else, at no more than 64 MiB a
 // second, and remembered by device, inode, size and times. What is said is
@@ -52,9 +52,10 @@ var errYoung = errors.New("changed within the moment of the exec")
 
 // A Hasher hashes the programs of execs that it is offered.
 type Hasher struct {
-	proc  string
-	wait  chan event.Event
-	known map[event.FileID]answer
+	proc     string
+	scriptOf func(event.Exec) string
+	wait     chan event.Event
+	known    map[event.FileID]answer
 }
 
 // An answer is a digest, or "" where there is none to be had.
@@ -63,9 +64,10 @@ type answer struct {
 	told time.Time
 }
 
-// New makes a hasher that knows nothing. proc is where /proc is mounted.
-func New(proc string) *Hasher {
-	return &Hasher{proc: proc, wait: make(chan event.Event, maxWait), known: map[event.FileID]answer{}}
+// New makes a hasher that knows nothing. proc is where /proc is mounted; scriptOf
+// gives the path of the script that an interpreter was given, or "".
+func New(proc string, scriptOf func(event.Exec) string) *Hasher {
+	return &Hasher{proc: proc, scriptOf: scriptOf, wait: make(chan event.Event, maxWait), known: map[event.FileID]answer{}}
 }
 
 // Offer takes in an event; only execs matter. It never waits, and may be called
@@ -88,24 +90,38 @@ func (h *Hasher) Run(ctx context.Context, emit func(event.Event)) error {
 			return nil
 		case ev := <-h.wait:
 			x := ev.Body.(event.Exec)
-			now := time.Now()
-			a, ok := h.known[x.File]
-			if ok && now.Sub(a.told) < again {
-				continue
+			// The script first: its name can come to mean another one. Without a digest
+			// the record says nothing.
+			if d, err := h.script(ctx, ev.Proc, ev.Time, x); err == nil && d.SHA256 != "" {
+				emit(event.Event{Time: time.Now(), Source: event.SourceAgent, Body: d})
 			}
-			if !ok {
-				a.sum, _ = h.hash(ctx, ev.Proc, ev.Time, x) // without one, the record says nothing
-			}
-			if len(h.known) >= maxKnown {
-				clear(h.known)
-			}
-			if a.told = now; a.sum == "" && !ok {
-				continue // the next process may live long enough
-			}
-			h.known[x.File] = a
-			emit(event.Event{Time: now, Source: event.SourceAgent, Body: event.Digest{File: x.File, SHA256: a.sum}})
+			h.program(ctx, ev, x, emit)
 		}
 	}
+}
+
+// program tells the digest of the executable, if that was not done lately.
+func (h *Hasher) program(ctx context.Context, ev event.Event, x event.Exec, emit func(event.Event)) {
+	now := time.Now()
+	a, ok := h.known[x.File]
+	if ok && now.Sub(a.told) < again {
+		return
+	}
+	if !ok {
+		a.sum, _ = h.hash(ctx, ev.Proc, ev.Time, x)
+	}
+	if a.told = now; a.sum == "" && !ok {
+		return // the next process may live long enough
+	}
+	h.keep(x.File, a)
+	emit(event.Event{Time: now, Source: event.SourceAgent, Body: event.Digest{File: x.File, SHA256: a.sum}})
+}
+
+func (h *Hasher) keep(file event.FileID, a answer) {
+	if len(h.known) >= maxKnown {
+		clear(h.known)
+	}
+	h.known[file] = a
 }
 
 // hash gives the digest of what ran.

@@ -66,10 +66,12 @@ func sumOf(t *testing.T, file string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+func noScript(event.Exec) string { return "" }
+
 func TestARunningProgramIsHashedOnce(t *testing.T) {
 	_, file, first := ran(t)
 	_, _, last := ran(t)
-	h := New("/proc")
+	h := New("/proc", noScript)
 	for _, ev := range []event.Event{first, first, last} {
 		h.Offer(ev)
 	}
@@ -92,7 +94,7 @@ func TestARemovedProgramIsHashedWhileItRuns(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	got, err := New("/proc").hash(t.Context(), ev.Proc, ev.Time, ev.Body.(event.Exec))
+	got, err := New("/proc", noScript).hash(t.Context(), ev.Proc, ev.Time, ev.Body.(event.Exec))
 	if got != want || err != nil {
 		t.Errorf("%s, %v, want %s", got, err, want)
 	}
@@ -126,7 +128,7 @@ func TestASwappedFileIsNotClaimed(t *testing.T) {
 				t.Fatal(err)
 			}
 			ev.Time = ev.Time.Add(time.Hour) // the change was long before
-			if got, err := New("/proc").hash(t.Context(), ev.Proc, ev.Time, ev.Body.(event.Exec)); err == nil {
+			if got, err := New("/proc", noScript).hash(t.Context(), ev.Proc, ev.Time, ev.Body.(event.Exec)); err == nil {
 				t.Errorf("%s", got)
 			}
 		})
@@ -138,7 +140,7 @@ func TestAProgramThatEndedIsHashedByItsPath(t *testing.T) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	x := ev.Body.(event.Exec)
-	h := New("/proc")
+	h := New("/proc", noScript)
 	if got, err := h.hash(t.Context(), ev.Proc, time.Unix(0, x.File.Changed), x); !errors.Is(err, errYoung) {
 		t.Errorf("changed in the moment of the exec: %s, %v, want %v", got, err, errYoung)
 	}
@@ -160,13 +162,13 @@ func TestAFileThatDoesNotAnswerIsLeftAlone(t *testing.T) {
 	_, _, ev := ran(t)
 	x := ev.Body.(event.Exec)
 	x.File.Magic = unix.FUSE_SUPER_MAGIC
-	if got, err := New("/proc").hash(t.Context(), ev.Proc, ev.Time, x); !errors.Is(err, errors.ErrUnsupported) {
+	if got, err := New("/proc", noScript).hash(t.Context(), ev.Proc, ev.Time, x); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("%s, %v, want %v", got, err, errors.ErrUnsupported)
 	}
 }
 
 func TestOffersAreBounded(t *testing.T) {
-	h := New("/proc")
+	h := New("/proc", noScript)
 	for range 10 * maxWait {
 		h.Offer(event.Event{Body: event.Exec{File: event.FileID{Inode: 1}}})
 	}

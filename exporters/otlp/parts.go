@@ -29,6 +29,7 @@ func putProcess(a attributes, p *event.Process) {
 	if s := p.Script; s != nil {
 		a.str("clawwatch.process.script.path", s.Path)
 		a.str("clawwatch.process.script.source", string(s.Source))
+		a.str("clawwatch.process.script.sha256", s.SHA256)
 	}
 	a.strs("process.command_args", p.CommandArgs)
 	a.yes("clawwatch.process.args_truncated", p.ArgsTruncated)

@@ -39,6 +39,7 @@ import (
 	"github.com/clawwatch/clawwatch/collectors/openclaw"
 	"github.com/clawwatch/clawwatch/collectors/skills"
 	"github.com/clawwatch/clawwatch/exporters"
+	"github.com/clawwatch/clawwatch/internal/attribution"
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/pipeline"
 	"github.com/clawwatch/clawwatch/internal/policy"
@@ -148,7 +149,7 @@ func (a *Agent) openCollectors() error {
 	a.host = hostOf(a.cfg)
 	a.host.Lineage = kin{a}
 	a.openSensors()
-	a.digests = digest.New(a.host.ProcPath)
+	a.digests = digest.New(a.host.ProcPath, scriptFile)
 	since := a.started
 	if last, err := a.store.LastTime(context.Background()); err == nil && !last.IsZero() && last.Before(since) {
 		since = last // records that OpenClaw wrote while nobody watched
@@ -156,6 +157,15 @@ func (a *Agent) openCollectors() error {
 	a.gateways = openclaw.New(openclaw.Config{Proc: a.host.Proc, Since: since, Log: a.log})
 	a.skills = skills.New(skills.Config{Log: a.log})
 	return nil
+}
+
+// scriptFile gives the file that an interpreter was given to run, or "".
+func scriptFile(x event.Exec) string {
+	s := attribution.ScriptOf(x)
+	if s.Source != event.ScriptFile {
+		return ""
+	}
+	return s.Path
 }
 
 // run starts the stages and ends them in the order in which facts flow.

@@ -102,11 +102,13 @@ const (
 	AccessProcEnviron AccessMethod = "proc_environ"      // opened /proc/PID/environ
 )
 
-// Digest tells the content of an executable that is in use. It is no fact about
+// Digest tells the content of an executable, or of a script, that is in use. It is no fact about
 // a process, and comes out only with the records of those that run it.
 type Digest struct {
 	File   FileID
 	SHA256 string
+	Script string // of this script, and not of what runs in a process: its path, as Proc was given it
+	Proc   ProcID
 }
 
 // Exit says that the last thread of Event.Proc ended.

@@ -67,6 +67,7 @@ type Executable struct {
 type Script struct {
 	Path   string       `json:"path,omitempty"`
 	Source ScriptSource `json:"source"`
+	SHA256 string       `json:"sha256,omitempty"` // source file; absent where it could not be known for sure and in time
 }
 
 // A ScriptSource says where an interpreter has its program from.

@@ -173,7 +173,17 @@ func TestADigestReachesWhatWaits(t *testing.T) {
 	b.push(1.6, event.ProcID{}, event.Digest{File: other, SHA256: "other"})
 	b.push(1.7, proc(101), event.FileOpen{Path: workspace + "/x", Read: true})
 	b.push(1.8, proc(102), event.Exec{Path: "/usr/bin/curl", File: event.FileID{Inode: 1, Size: 4}, Parent: proc(101)})
+	b.push(1.9, proc(103), event.Exec{Path: "/usr/bin/bash", Args: []string{"bash", "/tmp/run.sh"}, Parent: proc(101)})
+	b.push(1.9, event.ProcID{}, event.Digest{Proc: proc(103), Script: "/tmp/another.sh", SHA256: "wrong"})
+	b.push(1.9, event.ProcID{}, event.Digest{Proc: proc(103), Script: "/tmp/run.sh", SHA256: "def"})
+	b.push(2, proc(104), event.Exec{Path: "/usr/bin/bash", Args: []string{"bash", "/tmp/run.sh"}, Parent: proc(101)})
 	b.Tick(at(30))
+	if got := b.find(event.KindExec, 103); len(got) != 1 || got[0].Process.Script == nil || got[0].Process.Script.SHA256 != "def" {
+		t.Errorf("the script: %+v", got)
+	}
+	if got := b.find(event.KindExec, 104); len(got) != 1 || got[0].Process.Script == nil || got[0].Process.Script.SHA256 != "" {
+		t.Errorf("a script that was not hashed has a digest: %+v", got)
+	}
 	for _, kind := range []event.Kind{event.KindExec, event.KindFileOpen} {
 		if got := b.find(kind, 101); len(got) != 1 || got[0].Process.Executable.SHA256 != "abc" {
 			t.Errorf("%s: %+v", kind, got)

@@ -16,11 +16,20 @@ const (
 // digests are the SHA-256 of programs, by file.
 type digests map[event.FileID]string
 
-func (d digests) learn(b event.Digest) {
-	if len(d) >= maxDigests {
-		clear(d)
+// learn takes in a digest. One of a script belongs to the image that was given
+// it.
+func (p *Pipeline) learn(b event.Digest) {
+	if b.Script != "" {
+		proc := p.table.Get(b.Proc)
+		if proc != nil && proc.Image != nil && attribution.ScriptOf(*proc.Image) == (event.Script{Path: b.Script, Source: event.ScriptFile}) {
+			proc.ScriptSHA256 = b.SHA256
+		}
+		return
 	}
-	d[b.File] = b.SHA256
+	if len(p.digests) >= maxDigests {
+		clear(p.digests)
+	}
+	p.digests[b.File] = b.SHA256
 }
 
 // identify adds to what is shown of a process who and what it is.
@@ -32,7 +41,7 @@ func (p *Pipeline) identify(out *event.Process, proc *proctab.Proc) {
 			out.Executable.Tmpfs = x.File.Magic == tmpfsMagic
 		}
 		if s := attribution.ScriptOf(*x); s.Source != "" {
-			s.Path = p.Redactor.String(s.Path)
+			s.Path, s.SHA256 = p.Redactor.String(s.Path), proc.ScriptSHA256
 			out.Script = &s
 		}
 		out.ContainerID, out.SessionLeader, out.Terminal, out.Bits32 = x.ContainerID, x.Session, x.Terminal, x.Bits32
@@ -52,25 +61,41 @@ func (p *Pipeline) identify(out *event.Process, proc *proctab.Proc) {
 	}
 }
 
-// hashedSince reports whether the digest of a program became known after it was
-// last shown.
+// hashedSince reports whether a digest became known after the process was last
+// shown.
 func (p *Pipeline) hashedSince(proc *proctab.Proc) bool {
-	exe := proc.Shown.Executable
-	return proc.Image != nil && exe != nil && exe.SHA256 == "" && p.digests[proc.Image.File] != ""
+	exe, script := proc.Shown.Executable, proc.Shown.Script
+	return proc.Image != nil && (exe != nil && exe.SHA256 == "" && p.digests[proc.Image.File] != "" ||
+		script != nil && script.SHA256 == "" && proc.ScriptSHA256 != "")
 }
 
-// hashed shows the digest of a program that became known while the fact waited.
+// hashed shows the digests of program and script that became known while the
+// fact waited.
 func (p *Pipeline) hashed(it *item) {
-	if it.image == nil || it.process == nil || it.process.Executable == nil || it.process.Executable.SHA256 != "" {
+	if it.image == nil || it.process == nil {
 		return
 	}
-	sum := p.digests[it.image.File]
-	if sum == "" {
+	var program, script string
+	if exe := it.process.Executable; exe != nil && exe.SHA256 == "" {
+		program = p.digests[it.image.File]
+	}
+	if s := it.process.Script; s != nil && s.SHA256 == "" {
+		if proc := p.table.Get(it.ev.Proc); proc != nil && proc.Image == it.image {
+			script = proc.ScriptSHA256
+		}
+	}
+	if program == "" && script == "" {
 		return
 	}
-	shown, exe := *it.process, *it.process.Executable // others may be reading them
-	exe.SHA256 = sum
-	shown.Executable = &exe
+	shown := *it.process // others may be reading it, and what it points to
+	if program != "" {
+		exe := *shown.Executable
+		exe.SHA256, shown.Executable = program, &exe
+	}
+	if script != "" {
+		s := *shown.Script
+		s.SHA256, shown.Script = script, &s
+	}
 	it.process = &shown
 }
 

@@ -204,7 +204,7 @@ func (p *Pipeline) known(id event.ProcID) bool {
 func (p *Pipeline) track(ev event.Event) bool {
 	switch b := ev.Body.(type) {
 	case event.Digest:
-		p.digests.learn(b)
+		p.learn(b)
 		return false
 	case event.Credentials:
 		return p.table.Become(ev.Proc, b.Creds) // each thread of a process may do it

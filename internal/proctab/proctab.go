@@ -29,6 +29,7 @@ type Proc struct {
 	Image         *event.Exec       // the last exec, as it was told; nil: none was seen
 	Creds         *event.Creds      // nil: not known but for UID
 	Namespaces    *event.Namespaces // nil: not known, or the agent's
+	ScriptSHA256  string            // of the script that Image was given; "": not known
 	Exited        time.Time         // zero: alive
 
 	// Shown is how records show this image of the process. The pipeline makes it
@@ -85,7 +86,7 @@ func (t *Table) Fork(id event.ProcID, b event.Fork) *Proc {
 	p.UID, p.Comm = b.UID, b.Comm
 	if parent := t.procs[b.Parent]; parent != nil && p.Path == "" {
 		p.Path, p.Args, p.ArgsTruncated, p.Cwd = parent.Path, parent.Args, parent.ArgsTruncated, parent.Cwd
-		p.Image, p.Creds, p.Namespaces = parent.Image, parent.Creds, parent.Namespaces
+		p.Image, p.Creds, p.Namespaces, p.ScriptSHA256 = parent.Image, parent.Creds, parent.Namespaces, parent.ScriptSHA256
 	}
 	return p
 }
@@ -95,7 +96,7 @@ func (t *Table) Exec(id event.ProcID, b event.Exec) *Proc {
 	p := t.enter(id, b.Parent)
 	p.Path, p.Args, p.ArgsTruncated, p.Cwd, p.UID, p.Comm = b.Path, b.Args, b.ArgsTruncated, b.Cwd, b.UID, b.Comm
 	b.EnvNames = nil // long, and of no use later
-	p.Image, p.Creds, p.Namespaces = &b, b.Creds, b.Namespaces
+	p.Image, p.Creds, p.Namespaces, p.ScriptSHA256 = &b, b.Creds, b.Namespaces, ""
 	p.Shown = nil
 	return p
 }
