@@ -170,6 +170,11 @@ func TestTheDebInstallsUpgradesAndGoes(t *testing.T) {
 	alert := m.until(`id_rsa`, alerts)
 	m.run("setpriv --reuid=dev --regid=dev --init-groups " + alerts)
 	m.fails("setpriv --reuid=other --regid=other --init-groups " + alerts)
+
+	// Somebody else, as root, looks into the gateway.
+	gateway := m.run("systemctl show --value -p MainPID openclaw")
+	m.run("sh -c 'read -r x </proc/" + gateway + "/environ; sleep 1; :'")
+	m.until(`read the environment of the gateway`, "clawwatch alerts --json --rule gateway-tampering")
 	m.run("systemctl stop openclaw")
 
 	m.wait("a beat for the watchdog", func() bool {
@@ -301,7 +306,8 @@ func TestTheServiceSeesWhatRootSees(t *testing.T) {
 }
 
 // deeds are what an agent saw happen, each as one line with how often, without
-// what two agents may word differently.
+// what two agents may word differently: totals of some seconds, digests that
+// came too late, and what each sees of the other.
 func (m *machine) deeds(flags string) map[string]int {
 	m.Helper()
 	out, err := m.try("clawwatch events --json --limit 0 " + flags)
@@ -312,6 +318,7 @@ func (m *machine) deeds(flags string) map[string]int {
 	for line := range strings.Lines(out) {
 		var e struct {
 			Kind                               string
+			Stranger                           bool
 			Process, File, Network, Env, Skill map[string]any
 			Attribution                        struct {
 				Skill      struct{ Name string }
@@ -321,10 +328,22 @@ func (m *machine) deeds(flags string) map[string]int {
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			m.Fatalf("%v: %s", err, line)
 		}
-		if strings.HasPrefix(e.Kind, "sensor.") {
+		if strings.HasPrefix(e.Kind, "sensor.") || e.Stranger || slices.Contains([]string{"file.read", "file.write", "network.send"}, e.Kind) {
 			continue
 		}
-		all[fmt.Sprint(e.Kind, " ", e.Process, e.File, e.Network, e.Env, e.Skill, " ", e.Attribution.Skill.Name, " ", e.Attribution.Confidence)]++
+		for _, file := range []string{"executable", "script"} {
+			if f, ok := e.Process[file].(map[string]any); ok {
+				delete(f, "sha256")
+			}
+		}
+		deed := fmt.Sprint(e.Kind, " ", e.Process, e.File, e.Network, e.Env, e.Skill, " ", e.Attribution.Skill.Name, " ", e.Attribution.Confidence)
+		switch {
+		case e.File["opens"] != nil: // more of the same
+		case e.Kind == "file.open":
+			all[deed] = 1 // from the fifth on they are only counted
+		default:
+			all[deed]++
+		}
 	}
 	return all
 }
