@@ -60,7 +60,7 @@ func (h *Hasher) script(ctx context.Context, id event.ProcID, at time.Time, x ev
 func (h *Hasher) openScript(id event.ProcID, x event.Exec, path string, moment time.Time) (*os.File, event.FileID, error) {
 	root, err := unix.Open(filepath.Join(h.proc, strconv.Itoa(int(id.PID)), "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) && (x.Namespaces == nil || x.Namespaces.Mount == 0) {
-		root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // it has ended
+		root, err = unix.Open(filepath.Join(h.proc, "1/root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // it has ended
 	}
 	if err != nil {
 		return nil, event.FileID{}, err

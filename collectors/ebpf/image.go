@@ -56,7 +56,8 @@ func (s *sensor) foreign(n *event.Namespaces) *event.Namespaces {
 	}
 }
 
-// ownNamespaces reads the agent's.
+// ownNamespaces reads the agent's. As a confined service it has mounts of its
+// own; those that count are the first process's.
 func ownNamespaces(procPath string) (event.Namespaces, error) {
 	var n event.Namespaces
 	for kind, to := range map[string]*uint32{"mnt": &n.Mount, "pid": &n.PID, "net": &n.Net, "user": &n.User} {
@@ -64,6 +65,9 @@ func ownNamespaces(procPath string) (event.Namespaces, error) {
 		if *to, err = namespace(filepath.Join(procPath, "self"), kind); err != nil {
 			return n, fmt.Errorf("read %s namespace: %w", kind, err)
 		}
+	}
+	if host, err := namespace(filepath.Join(procPath, "1"), "mnt"); err == nil {
+		n.Mount = host
 	}
 	return n, nil
 }

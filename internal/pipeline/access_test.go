@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
@@ -208,4 +209,20 @@ func TestOnlySecretsThatAreAskedForAreRecorded(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	b.wantFired("environment-access weather 1")
+}
+
+func TestWhoIsLookedAtOnlyAfterwardsIsShown(t *testing.T) {
+	for snapshot, want := range map[bool]string{true: "/usr/bin/node", false: ""} {
+		b := newBench(t, 0)
+		b.push(1, proc(60), event.Listen{Transport: event.TCP, Local: netip.MustParseAddrPort("127.0.0.1:18789")})
+		b.push(1.1, proc(60), event.Exec{Path: "/usr/bin/node", Parent: proc(10), Snapshot: snapshot})
+		b.Tick(at(30))
+		got, path := b.find(event.KindListen, 60), ""
+		if len(got) == 1 && got[0].Process.Executable != nil {
+			path = got[0].Process.Executable.Path
+		}
+		if len(got) != 1 || path != want {
+			t.Errorf("snapshot %v: %d records, program %q, want %q", snapshot, len(got), path, want)
+		}
+	}
 }

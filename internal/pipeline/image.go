@@ -69,6 +69,18 @@ func (p *Pipeline) hashedSince(proc *proctab.Proc) bool {
 		script != nil && script.SHA256 == "" && proc.ScriptSHA256 != "")
 }
 
+// met shows who a process is that was only looked at after it had done
+// something. What it might have run before that, and not since, it would have
+// been seen to exec.
+func (p *Pipeline) met(it *item) {
+	if it.image != nil || it.process == nil || it.process.Executable != nil {
+		return
+	}
+	if proc := p.table.Get(it.ev.Proc); proc != nil && proc.Image != nil && proc.Image.Snapshot {
+		it.image, it.process = proc.Image, p.process(it.ev, it.scope)
+	}
+}
+
 // hashed shows the digests of program and script that became known while the
 // fact waited.
 func (p *Pipeline) hashed(it *item) {

@@ -68,6 +68,7 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		shown.Role = role    // the gateway may have been found meanwhile
 		it.process = &shown
 	}
+	p.met(it)
 	p.hashed(it)
 	rec := event.Record{
 		ID: it.id, Time: ev.Time, Kind: ev.Body.Kind(), Source: ev.Source, Stranger: ev.Stranger,

@@ -67,7 +67,7 @@ func boot(t *testing.T, root string) *machine {
 	t.Helper()
 	const script = `mount -t tmpfs tmpfs /run && mkdir -p /run/systemd && exec systemd-nspawn --quiet -b -D "$0" --machine=clawwatch-test \
 		--register=no --keep-unit --console=pipe --private-network --capability=all \
-		--system-call-filter="bpf perf_event_open fsopen fsconfig fsmount pidfd_open openat2"`
+		--system-call-filter="bpf perf_event_open fsopen fsconfig fsmount pidfd_open openat2 fanotify_init fanotify_mark open_by_handle_at"`
 	var console bytes.Buffer
 	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", script, root)
 	cmd.Stdout, cmd.Stderr = &console, &console

@@ -288,6 +288,18 @@ func TestTheServiceSeesWhatRootSees(t *testing.T) {
 		"echo hello >/dev/tcp/127.0.0.1/18789", "echo hello >/dev/tcp/127.0.0.1/1", "echo hello >/dev/udp/127.0.0.1/5353", "exit 7",
 	}, "; "))
 	var service, asRoot map[string]int
+	defer func() {
+		for _, of := range []struct {
+			by      string
+			it, not map[string]int
+		}{{"the service", service, asRoot}, {"root", asRoot, service}} {
+			for deed, n := range of.it {
+				if t.Failed() && of.not[deed] != n {
+					t.Logf("%s saw %d times, and the other %d: %s", of.by, n, of.not[deed], deed)
+				}
+			}
+		}
+	}()
 	m.wait("both to have seen the end", func() bool {
 		service, asRoot = m.deeds(""), m.deeds("--socket /run/root.sock")
 		return len(service) > 20 && maps.Equal(service, asRoot)
