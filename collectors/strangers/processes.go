@@ -33,7 +33,7 @@ const (
 // are held open: the kernel would forget them, and the marks with them.
 type processes struct {
 	proc     fs.FS
-	procPath string
+	procPath string // the host's
 	group    *fanotify.Group
 
 	mu      sync.Mutex
@@ -62,9 +62,19 @@ func openProcesses(cfg collectors.Config) (*processes, error) {
 		return nil, err
 	}
 	return &processes{
-		proc: cfg.Proc, procPath: cfg.ProcPath, group: group,
+		proc: cfg.Proc, procPath: hostProc(cfg.ProcPath), group: group,
 		guarded: map[event.ProcID]map[string]*os.File{}, said: map[reachKey]time.Time{},
 	}, nil
+}
+
+// hostProc is where the host's own /proc is. A service manager gives a confined
+// service another mount of it, in which nobody else opens anything.
+func hostProc(ours string) string {
+	theirs := filepath.Join(ours, "1/root/proc")
+	if self, err := os.Readlink(filepath.Join(theirs, "self")); err == nil && self == strconv.Itoa(os.Getpid()) {
+		return theirs
+	}
+	return ours // of another PID namespace, or not to be seen
 }
 
 // Guard has it reported which stranger opens the memory of a process, its map or

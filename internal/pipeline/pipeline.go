@@ -271,7 +271,7 @@ func (p *Pipeline) hold(it *item) {
 	}
 	e := p.queues[key]
 	if e == nil {
-		if p.engine.Settled(it.scope, it.ev, it.arrived) {
+		if p.engine.Settled(it.scope, it.ev, it.arrived) && !p.faceless(it) {
 			p.finish(it)
 			return
 		}
@@ -292,7 +292,7 @@ func (p *Pipeline) hold(it *item) {
 func (p *Pipeline) release(e *list.Element, all bool) {
 	q := e.Value.(*queue)
 	n := 0
-	for n < len(q.items) && (all || p.engine.Settled(q.items[n].scope, q.items[n].ev, q.items[n].arrived)) {
+	for n < len(q.items) && (all || p.engine.Settled(q.items[n].scope, q.items[n].ev, q.items[n].arrived) && !p.faceless(q.items[n])) {
 		p.finish(q.items[n])
 		q.items[n] = nil
 		n++
@@ -302,6 +302,19 @@ func (p *Pipeline) release(e *list.Element, all bool) {
 		p.order.Remove(e)
 		delete(p.queues, q.key)
 	}
+}
+
+// facing is how long a fact waits for somebody to look at the process behind it.
+const facing = 300 * time.Millisecond
+
+// faceless reports whether a fact is about a process of which nothing is known
+// yet: the kernel marks one that takes OpenClaw's name before anybody has looked
+// at it.
+func (p *Pipeline) faceless(it *item) bool {
+	if it.image != nil || it.ev.Stranger || it.ev.Proc.IsZero() || p.now.Sub(it.arrived) >= facing {
+		return false
+	}
+	return !p.known(it.ev.Proc)
 }
 
 // finish attributes, records and judges a fact.
