@@ -130,7 +130,7 @@ func TestTheServiceExposesNoMoreThanStated(t *testing.T) {
 	if err != nil || len(out) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
-	run(t, "systemd-analyze", "security", "--offline=true", "--threshold=35", unit)
+	run(t, "systemd-analyze", "security", "--offline=true", "--threshold=36", unit) // 3.5 would take openat2 away (RestrictSUIDSGID=)
 }
 
 func TestTheDebInstallsUpgradesAndGoes(t *testing.T) {
