@@ -58,8 +58,11 @@ func (h *Hasher) script(ctx context.Context, id event.ProcID, at time.Time, x ev
 // openScript opens a regular file as the process sees it, and makes sure that
 // its path led there before a moment.
 func (h *Hasher) openScript(id event.ProcID, x event.Exec, path string, moment time.Time) (*os.File, event.FileID, error) {
+	if x.Namespaces != nil && x.Namespaces.Mount != 0 {
+		return nil, event.FileID{}, errMoved // who has mounts of his own can put one over it meanwhile
+	}
 	root, err := unix.Open(filepath.Join(h.proc, strconv.Itoa(int(id.PID)), "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if errors.Is(err, fs.ErrNotExist) && (x.Namespaces == nil || x.Namespaces.Mount == 0) {
+	if errors.Is(err, fs.ErrNotExist) {
 		root, err = unix.Open(filepath.Join(h.proc, "1/root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // it has ended
 	}
 	if err != nil {

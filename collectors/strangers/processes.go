@@ -17,6 +17,7 @@ import (
 
 	"github.com/clawwatch/clawwatch/collectors"
 	"github.com/clawwatch/clawwatch/collectors/fanotify"
+	"github.com/clawwatch/clawwatch/collectors/procfs"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -115,6 +116,9 @@ func (p *processes) unguard(id event.ProcID) error {
 
 // mark marks what is not yet marked of a process.
 func (p *processes) mark(id event.ProcID) error {
+	if now, err := procfs.Identify(p.proc, id.PID); err != nil || now != id {
+		return fs.ErrNotExist // another one has its number
+	}
 	dirs := p.guarded[id]
 	at := filepath.Join(p.procPath, strconv.Itoa(int(id.PID)))
 	tasks, err := os.ReadDir(filepath.Join(at, "task"))
@@ -135,10 +139,14 @@ func (p *processes) mark(id event.ProcID) error {
 		if err != nil {
 			continue // a thread that has ended
 		}
-		dirs[path] = os.NewFile(uintptr(fd), path)
-		if err := p.group.MarkFilesIn(path); err != nil && path == at {
-			return err
+		if err := p.group.MarkFilesIn(path); err != nil {
+			_ = unix.Close(fd)
+			if path == at {
+				return err
+			}
+			continue // it is tried again
 		}
+		dirs[path] = os.NewFile(uintptr(fd), path)
 	}
 	for path, dir := range dirs {
 		if !there[path] {
@@ -177,11 +185,15 @@ func (p *processes) read(ctx context.Context, wake func()) {
 			return
 		case errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOENT): // of a process or thread that has ended meanwhile
 		case err != nil: // the kernel could not open the file for us: one act is lost
-			p.mu.Lock()
-			p.lost++
-			p.mu.Unlock()
+			p.lose()
 		}
 	}
+}
+
+func (p *processes) lose() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost++
 }
 
 var methods = map[string]event.AccessMethod{
@@ -195,7 +207,8 @@ func (p *processes) take(a fanotify.Act, now time.Time) bool {
 	if a.Pidfd >= 0 {
 		defer unix.Close(a.Pidfd)
 	}
-	if a.File < 0 {
+	if a.File < 0 { // the queue was full
+		p.lose()
 		return false
 	}
 	defer unix.Close(a.File)
@@ -204,6 +217,7 @@ func (p *processes) take(a fanotify.Act, now time.Time) bool {
 	}
 	file, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(a.File))
 	if err != nil {
+		p.lose()
 		return false
 	}
 	method, ok := methods[path.Base(file)]
@@ -255,11 +269,11 @@ func (p *processes) due(now time.Time) (due []reach, lost uint64, more bool) {
 }
 
 // report emits what strangers opened, each once in a while.
-func (p *processes) report(lineage collectors.Lineage, ours string, now time.Time, emit func(event.Event)) (more bool) {
+func (p *processes) report(lineage collectors.Lineage, now time.Time, emit func(event.Event)) (more bool) {
 	due, lost, more := p.due(now)
 	for _, r := range due {
 		key := reachKey{r.who.id, r.access}
-		if r.who.mine(lineage) || r.who.exec.Path != "" && r.who.exec.Path == ours || now.Sub(p.said[key]) < again {
+		if r.who.mine(lineage) || r.who.agent || now.Sub(p.said[key]) < again {
 			continue
 		}
 		if len(p.said) >= maxReaches {
@@ -279,7 +293,7 @@ func (p *processes) report(lineage collectors.Lineage, ours string, now time.Tim
 	}
 	if lost > 0 {
 		emit(event.Event{Time: now, Source: event.SourceFanotify, Body: event.Lost{
-			Of: event.KindAccess, Count: lost, Cause: "files in /proc of guarded processes opened, by whom and which could not be kept",
+			Of: event.KindAccess, Count: lost, Cause: "files in /proc of guarded processes opened, more than could be kept or looked at",
 		}})
 	}
 	return more

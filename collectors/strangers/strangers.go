@@ -68,7 +68,6 @@ const (
 // goroutine.
 type Collector struct {
 	proc    fs.FS
-	ours    string // the agent's own program
 	lineage collectors.Lineage
 	group   *fanotify.Group
 
@@ -96,9 +95,8 @@ func Open(cfg collectors.Config) (*Collector, error) {
 	if err != nil {
 		return nil, collectors.Unsupported(errors.Join(err, group.Close()))
 	}
-	ours, _ := os.Executable() // not known: then the agent's verbs are strangers, too
 	return &Collector{
-		proc: cfg.Proc, ours: ours, lineage: cfg.Lineage, group: group, processes: processes,
+		proc: cfg.Proc, lineage: cfg.Lineage, group: group, processes: processes,
 		places: places{group: group, dirs: map[fanotify.Handle]*dir{}, byPath: map[string]*dir{}, roots: map[string]root{}, said: map[string]bool{}},
 	}, nil
 }
@@ -153,7 +151,7 @@ func (c *Collector) Run(ctx context.Context, emit func(event.Event)) error {
 		}
 		if ctx.Err() != nil {
 			c.report(now.Add(hold), emit) // what is known is said
-			c.processes.report(c.lineage, c.ours, now.Add(hold), emit)
+			c.processes.report(c.lineage, now.Add(hold), emit)
 			return nil
 		}
 		if !now.Before(c.next) {
@@ -179,7 +177,7 @@ func (c *Collector) tick(now time.Time, emit func(event.Event)) {
 		emit(event.Event{Time: now, Source: event.SourceFanotify, Body: cov})
 	}
 	c.report(now, emit)
-	c.reaching = c.processes.report(c.lineage, c.ours, now, emit)
+	c.reaching = c.processes.report(c.lineage, now, emit)
 	c.wakeFor(now)
 }
 

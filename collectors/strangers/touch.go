@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ type actor struct {
 	pid    int32
 	id     event.ProcID // Start is 0: it was gone before it could be looked at
 	exec   event.Exec
+	agent  bool           // it runs the agent's own program: a verb of it
 	above  []event.ProcID // its ancestors, parent first
 	moment time.Time      // it lived then, or later
 	seen   time.Time
@@ -106,6 +108,18 @@ func (who *actor) look(proc fs.FS, pidfd int) {
 		parent = who.above[0]
 	}
 	who.exec = p.Exec(parent)
+	who.agent = runsAgent(proc, who.pid)
+}
+
+// runsAgent compares the files themselves: with mounts of its own, anybody can
+// give a program the agent's path.
+func runsAgent(proc fs.FS, pid int32) bool {
+	theirs, err := fs.Stat(proc, fmt.Sprintf("%d/exe", pid))
+	if err != nil {
+		return false
+	}
+	mine, err := os.Stat("/proc/self/exe")
+	return err == nil && os.SameFile(theirs, mine)
 }
 
 // mine reports whether the process belongs to OpenClaw after all.
@@ -156,7 +170,7 @@ func (c *Collector) report(now time.Time, emit func(event.Event)) {
 	c.touches.fresh -= len(due)
 	said := map[*actor]bool{}
 	for _, t := range due {
-		if t.who.mine(c.lineage) || t.who.exec.Path != "" && t.who.exec.Path == c.ours {
+		if t.who.mine(c.lineage) || t.who.agent {
 			delete(c.touches.all, touchKey{t.who, t.path, t.from})
 			continue
 		}
