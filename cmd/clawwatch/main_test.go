@@ -34,8 +34,12 @@ func TestMain(m *testing.M) {
 // gateway stands in for OpenClaw's: a program called node that takes the
 // gateway's name, runs its last argument as an exec tool call, and stays for a
 // while. It costs no minute to start, and has no records but what the script
-// lays out.
+// lays out. Other scripts' gateways may run beside it: its number is in the
+// file gateway.pid.
 func gateway() {
+	if err := os.WriteFile("gateway.pid", fmt.Append(nil, os.Getpid()), 0o600); err != nil {
+		panic(err)
+	}
 	name := []byte("openclaw-gatewa\x00")
 	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0); err != nil {
 		panic(err)
@@ -47,7 +51,7 @@ func gateway() {
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
-	time.Sleep(time.Minute)
+	time.Sleep(5 * time.Minute) // the script ends it
 }
 
 // listen takes one connection at an address and keeps it for a while.

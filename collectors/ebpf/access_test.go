@@ -26,7 +26,7 @@ func actAccess(out io.Writer) error {
 	do := func(err error) { errs = append(errs, err) }
 	signals := []func(pid int) error{
 		func(pid int) error { return unix.Kill(pid, unix.SIGTERM) },
-		func(pid int) error { return unix.Tgkill(pid, pid, unix.SIGINT) },
+		func(pid int) error { return unix.Tgkill(pid, pid, unix.SIGUSR1) },
 		func(pid int) error {
 			fd, err := unix.PidfdOpen(pid, 0)
 			if err != nil {
@@ -145,7 +145,7 @@ func testAccess(b *bench) {
 	}
 	want := []seen{
 		{pids[0], event.AccessSignal, 15},
-		{pids[1], event.AccessSignal, 2},
+		{pids[1], event.AccessSignal, 10},
 		{pids[2], event.AccessSignal, 9},
 		{pids[3], event.AccessVMRead, 0},
 		{pids[3], event.AccessVMWrite, 0},
