@@ -69,7 +69,7 @@ func (s *sensor) reportLost(emit func(event.Event)) error {
 	if lost, some := s.heads.takeLost(); some {
 		emit(event.Event{Time: time.Now(), Source: event.SourceEBPF, Body: lost})
 	}
-	return s.reportLeftOut(emit)
+	return nil
 }
 
 // reportLeftOut emits how often the kernel did not run a program because the CPU

@@ -21,13 +21,16 @@ import (
 )
 
 const (
-	flushEvery  = 50 * time.Millisecond // records that did not wake the reader wait no longer
-	idleEvery   = time.Second           // and so where nothing is watched
-	lostEvery   = time.Second
-	clockEvery  = 5 * time.Second
-	disarmEvery = 30 * time.Second
-	totalsEvery = 2 * time.Second // totals of connections that last
-	batch       = 256             // records between two looks at the time
+	wakeAfter    = 50 * time.Millisecond // the first record after so long wakes the reader
+	flushEvery   = 50 * time.Millisecond // others wait no longer
+	flushFor     = 3 * wakeAfter         // after a record was read
+	idleEvery    = time.Second
+	lostEvery    = time.Second
+	leftOutEvery = 5 * time.Second
+	clockEvery   = 5 * time.Second
+	disarmEvery  = 5 * time.Second
+	totalsEvery  = 2 * time.Second // totals of connections that last
+	batch        = 256             // records between two looks at the time
 )
 
 // A sensor is either back end. Watch and Unwatch may be called while Run runs.
@@ -37,8 +40,7 @@ type sensor struct {
 	own       event.Namespaces // the agent's
 	maps      map[string]*ebpf.Map
 	progs     map[string]*ebpf.Program
-	udpEnds   *ebpf.Variable
-	packets   *ebpf.Variable
+	flags     map[string]*ebpf.Variable // true while the program is attached
 	usesTurn  *ebpf.Variable
 	links     []link.Link // always there
 	counter   *link.Iter  // counts the watched
@@ -65,7 +67,9 @@ type sensor struct {
 	uses    uses
 	asked   requests
 	checked time.Time // when the drops were last counted
-	next    struct{ lost, clock, disarm, totals, uses time.Time }
+	unread  bool      // records came since the last tick
+	quick   time.Time // up to then more may come that wake nobody
+	next    struct{ lost, leftOut, clock, disarm, totals, uses time.Time }
 }
 
 // Coverage says what this kernel keeps from the sensor's sight; nothing where
@@ -89,6 +93,7 @@ func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
 			if err := s.handle(rec.RawSample, emit); err != nil {
 				return err
 			}
+			s.unread = true
 			if n%batch != 0 {
 				continue
 			}
@@ -128,6 +133,12 @@ func (s *sensor) tick(now time.Time, emit func(event.Event)) error {
 			return err
 		}
 	}
+	if now.After(s.next.leftOut) {
+		s.next.leftOut = now.Add(leftOutEvery)
+		if err := s.reportLeftOut(emit); err != nil {
+			return err
+		}
+	}
 	if now.After(s.next.totals) && s.isArmed() {
 		s.next.totals = now.Add(totalsEvery)
 		s.say(s.heads.due(uint64(now.UnixNano()-s.offset)), emit)
@@ -145,7 +156,10 @@ func (s *sensor) tick(now time.Time, emit func(event.Event)) error {
 		return err
 	}
 	every := idleEvery
-	if s.isArmed() {
+	if s.unread {
+		s.unread, s.quick = false, now.Add(flushFor)
+	}
+	if now.Before(s.quick) || s.comesOff() {
 		every = flushEvery
 	}
 	s.reader.SetDeadline(now.Add(every))
@@ -268,7 +282,7 @@ func (s *sensor) finish(emit func(event.Event)) error {
 	for _, e := range s.asked.expire(time.Time{}) {
 		emit(e)
 	}
-	return errors.Join(s.lastUses(emit), s.reportLost(emit))
+	return errors.Join(s.lastUses(emit), s.reportLost(emit), s.reportLeftOut(emit))
 }
 
 // setClock measures what to add to the kernel's time since boot.
@@ -382,20 +396,27 @@ func (s *sensor) arm() error {
 			continue
 		}
 		s.armed[p.key()] = links
-		if p.name == sensorProgSockReleased {
-			if err := s.udpEnds.Set(true); err != nil {
-				return fmt.Errorf("set %s: %w", sensorVarUdpEnds, err)
+		if flag := s.flags[p.name]; flag != nil {
+			if err := flag.Set(true); err != nil {
+				return fmt.Errorf("say that %s is attached: %w", p.name, err)
 			}
 		}
 	}
 	s.on = true
-	return s.reader.Flush() // so that Run sets a deadline fit for it
+	return nil
 }
 
 func (s *sensor) isArmed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.on || len(s.armed) > 0
+}
+
+// comesOff reports whether the hooks of a sensor that is off are being taken out.
+func (s *sensor) comesOff() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.on && len(s.armed) > 0
 }
 
 // disarmIdle has the costly hooks taken out when nothing is watched any more and
@@ -430,7 +451,11 @@ func (s *sensor) takeOut() error {
 	for _, p := range slices.Backward(programs(s.backend)) {
 		if links, ok := s.armed[p.key()]; ok {
 			delete(s.armed, p.key())
-			return closeLinks(links)
+			var err error
+			if flag := s.flags[p.name]; flag != nil {
+				err = flag.Set(false)
+			}
+			return errors.Join(err, closeLinks(links))
 		}
 	}
 	return nil

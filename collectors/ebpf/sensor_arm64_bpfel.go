@@ -577,7 +577,9 @@ const (
 	sensorVarTrampolines         = "trampolines"
 	sensorVarUdpEnds             = "udp_ends"
 	sensorVarUsesTurn            = "uses_turn"
+	sensorVarWakeAfter           = "wake_after"
 	sensorVarWakeBytes           = "wake_bytes"
+	sensorVarWoken               = "woken"
 )
 
 // loadSensor returns the embedded CollectionSpec for sensor.
@@ -717,7 +719,9 @@ type sensorVariableSpecs struct {
 	Trampolines   *ebpf.VariableSpec `ebpf:"trampolines"`
 	UdpEnds       *ebpf.VariableSpec `ebpf:"udp_ends"`
 	UsesTurn      *ebpf.VariableSpec `ebpf:"uses_turn"`
+	WakeAfter     *ebpf.VariableSpec `ebpf:"wake_after"`
 	WakeBytes     *ebpf.VariableSpec `ebpf:"wake_bytes"`
+	Woken         *ebpf.VariableSpec `ebpf:"woken"`
 }
 
 // sensorObjects contains all objects after they have been loaded into the kernel.
@@ -788,7 +792,9 @@ type sensorVariables struct {
 	Trampolines   *ebpf.Variable `ebpf:"trampolines"`
 	UdpEnds       *ebpf.Variable `ebpf:"udp_ends"`
 	UsesTurn      *ebpf.Variable `ebpf:"uses_turn"`
+	WakeAfter     *ebpf.Variable `ebpf:"wake_after"`
 	WakeBytes     *ebpf.Variable `ebpf:"wake_bytes"`
+	Woken         *ebpf.Variable `ebpf:"woken"`
 }
 
 // sensorPrograms contains all programs after they have been loaded into the kernel.

@@ -135,7 +135,7 @@ func (c *Collector) Run(ctx context.Context, emit func(event.Event)) error {
 		c.watcher = w
 		changes, failures = w.Events, w.Errors
 	}
-	scan, poll, look := time.NewTicker(c.cfg.Scan), time.NewTicker(c.cfg.Poll), time.NewTicker(nudgeLook)
+	scan, poll, look := time.NewTicker(c.cfg.Scan), time.NewTicker(c.cfg.Poll), time.NewTimer(nudgeLook)
 	defer scan.Stop()
 	defer poll.Stop()
 	defer look.Stop()
@@ -152,11 +152,16 @@ func (c *Collector) Run(ctx context.Context, emit func(event.Event)) error {
 		case <-ctx.Done():
 			return nil
 		case id := <-c.nudges:
+			if len(c.nudged) == 0 {
+				look.Reset(nudgeLook)
+			}
 			c.nudged[id] = time.Now().Add(nudgeFor)
 			c.look(id, emit)
 			c.poll(read)
 		case <-look.C:
-			c.lookAtNudged(emit)
+			if c.lookAtNudged(emit); len(c.nudged) > 0 {
+				look.Reset(nudgeLook)
+			}
 		case <-scan.C:
 			if err := c.scan(emit); err != nil {
 				return err

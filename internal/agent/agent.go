@@ -55,7 +55,11 @@ const (
 )
 
 // tick is how often held facts are looked at.
-const tick = 100 * time.Millisecond
+const (
+	tick      = 100 * time.Millisecond
+	restTick  = time.Second // where nothing came and nothing is held
+	restAfter = 10          // ticks without a fact
+)
 
 // Options are what a run is given besides its configuration.
 type Options struct {
@@ -261,9 +265,15 @@ func (a *Agent) pump() {
 	})
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
+	rests, quiet := false, 0
 	for {
 		select {
 		case ev, ok := <-a.facts:
+			quiet = 0
+			if rests {
+				rests = false
+				ticks.Reset(tick)
+			}
 			if !ok {
 				p.Tick(time.Now())
 				p.Flush()
@@ -276,6 +286,10 @@ func (a *Agent) pump() {
 			p.Tick(now)
 			s := p.Stats()
 			a.stats.Store(&s)
+			if quiet++; quiet > restAfter && s.Held == 0 && !rests {
+				rests = true
+				ticks.Reset(restTick)
+			}
 		}
 	}
 }

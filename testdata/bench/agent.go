@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -162,6 +163,24 @@ func (a *agent) settled(gateways int) (status, error) {
 		}
 		waits = fmt.Sprintf("%d facts wait", waiting)
 	}
+}
+
+// unhooked waits until the agent, which watches nothing, has taken out the hooks
+// that others pay for. Those at system calls are perf events.
+func (a *agent) unhooked() error {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", a.cmd.Process.Pid))
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(fds, func(fd string) bool {
+			to, err := os.Readlink(fd)
+			return err == nil && strings.Contains(to, "[perf_event]")
+		}) {
+			return nil
+		}
+	}
+	return fmt.Errorf("agent without a gateway has hooks at system calls after %s", patience)
 }
 
 // lost is how many events the agent says that it lost.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A condition is what a workload runs beside.
@@ -174,6 +176,7 @@ func (b *bed) run(o order, w workload, c condition) (s sample, err error) {
 	case c.peer != nil:
 		return b.besidePeer(w, *c.peer, j, dir)
 	}
+	unix.Sync() // what others left to be written is not the workload's to wait for
 	s.wall, err = b.alone(w, j)
 	return s, err
 }
@@ -224,6 +227,9 @@ func (b *bed) beside(o order, w workload, c condition, j job, dir string) (s sam
 		return s, err
 	}
 	before, err := a.settled(c.trees)
+	if err == nil && c.trees == 0 {
+		err = a.unhooked()
+	}
 	if err != nil {
 		return s, err
 	}
@@ -237,6 +243,7 @@ func (b *bed) beside(o order, w workload, c condition, j job, dir string) (s sam
 	if err != nil {
 		return s, err
 	}
+	unix.Sync()
 	used := cpu(pid)
 	if s.wall, err = st.act(b); err != nil {
 		return s, err

@@ -108,7 +108,7 @@ static __always_inline void send_answer(
 		return;
 	}
 	rec->len = last + 1;
-	bpf_ringbuf_submit(rec, wake(false));
+	bpf_ringbuf_submit(rec, wake(false, rec->h.time, ring_waiting()));
 }
 
 /* Hands over at most `size` bytes of the payload; size is a constant. */
@@ -134,7 +134,7 @@ static __always_inline void send_head_of(
 		return;
 	}
 	rec->len = len + 1;
-	bpf_ringbuf_submit(rec, wake(false));
+	bpf_ringbuf_submit(rec, wake(false, rec->h.time, ring_waiting()));
 }
 
 static __always_inline void send_head(

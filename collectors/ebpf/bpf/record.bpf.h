@@ -25,6 +25,8 @@ const volatile u32 pid_ns =
 	INIT_PID_NS; /* inode number of the agent's PID namespace, whose numbers are reported */
 const volatile u64 file_bytes = 6 << 20; /* with so much waiting in the ring, records of files are refused */
 const volatile u64 wake_bytes = 1 << 19; /* so much waiting in the ring wakes the reader before its time */
+const volatile u64 wake_after = 50000000; /* ns: and so does a record after so long without a wake-up */
+u64 woken; /* when the reader was last woken, in ns since boot */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -227,19 +229,29 @@ static __always_inline void begin(struct header *h, enum kind kind, struct task_
 }
 
 /*
- * How a record wakes the reader: an urgent one at once, others when much is
- * waiting. The reader looks by itself after a while.
+ * How a record made at `now` wakes the reader: an urgent one at once, others
+ * after a pause, or when much is waiting. What comes right after a wake-up is
+ * read without another, as the reader looks by itself for a while.
  */
-static __always_inline u64 wake(bool urgent)
+static __always_inline u64 wake(bool urgent, u64 now, u64 waiting)
 {
-	if (urgent || bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= wake_bytes)
-		return BPF_RB_FORCE_WAKEUP;
-	return BPF_RB_NO_WAKEUP;
+	if (!urgent && now - woken < wake_after && waiting < wake_bytes)
+		return BPF_RB_NO_WAKEUP;
+	woken = now;
+	return BPF_RB_FORCE_WAKEUP;
 }
 
+static __always_inline u64 ring_waiting(void)
+{
+	return bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+}
+
+/* Sends a record, which begins with its header. */
 static __always_inline void send(void *rec, u64 size, enum kind kind, bool urgent)
 {
-	if (bpf_ringbuf_output(&ring, rec, size, wake(urgent)))
+	struct header *h = rec;
+
+	if (bpf_ringbuf_output(&ring, rec, size, wake(urgent, h->time, ring_waiting())))
 		drop(kind, CAUSE_RING);
 }
 
@@ -249,14 +261,14 @@ static __always_inline void send(void *rec, u64 size, enum kind kind, bool urgen
  */
 static __always_inline bool send_file(void *rec, u64 size, enum kind kind)
 {
-	u64 waiting = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+	struct header *h = rec;
+	u64 waiting = ring_waiting();
 
 	if (waiting > file_bytes) {
 		drop(kind, CAUSE_RESERVE);
 		return false;
 	}
-	if (bpf_ringbuf_output(
-		    &ring, rec, size, waiting >= wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)) {
+	if (bpf_ringbuf_output(&ring, rec, size, wake(false, h->time, waiting))) {
 		drop(kind, CAUSE_RING);
 		return false;
 	}
