@@ -85,6 +85,7 @@ func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
 	// Flush is the only way to wake the reader; what is in the ring is read first.
 	defer context.AfterFunc(ctx, func() { _ = s.reader.Flush() })()
 	s.next.disarm = time.Now().Add(disarmEvery)
+	s.reader.SetDeadline(time.Now().Add(idleEvery))
 	var rec ringbuf.Record
 	for n := 1; ; n++ {
 		err := s.reader.ReadInto(&rec)
@@ -93,7 +94,10 @@ func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
 			if err := s.handle(rec.RawSample, emit); err != nil {
 				return err
 			}
-			s.unread = true
+			if !s.unread { // what comes behind it may wake nobody
+				s.unread = true
+				s.reader.SetDeadline(time.Now().Add(flushEvery))
+			}
 			if n%batch != 0 {
 				continue
 			}
