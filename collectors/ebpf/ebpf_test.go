@@ -3,6 +3,7 @@ package ebpf
 import (
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -97,6 +98,9 @@ func TestWhatIsMissingIsCoverage(t *testing.T) {
 	got := s.Coverage()
 	if len(got) != 1 || got[0].Reason != want || got[0].Fidelity != "sampled" || !slices.Equal(got[0].Kinds, []event.Kind{event.KindConnect, event.KindClose}) {
 		t.Errorf("%+v, want %s", got, want)
+	}
+	if news, again := s.newlyBlind(), s.newlyBlind(); !reflect.DeepEqual(news, got) || len(again) > 0 {
+		t.Errorf("told %+v, then %+v", news, again)
 	}
 }
 

@@ -111,25 +111,27 @@ func (s *sensor) start(ringSize int) error {
 	}
 	s.cgroup, s.cgroupErr = mountCgroup()
 	for _, p := range programs(s.backend) {
-		if p.armed && p.hook != cgroup || p.hook == called || p.hook == library || s.progs[p.name] == nil {
+		if p.armed || p.hook == called || p.hook == library || s.progs[p.name] == nil {
 			continue
 		}
 		links, err := s.attach(p)
-		if err == nil && p.armed { // a host that refuses it says so now
-			err = closeLinks(links)
-			links = nil
-		}
 		if err != nil && p.lack != "" {
-			s.drop(p, err)
+			s.blind(p, err)
 			continue
 		}
 		if err != nil {
 			return err
 		}
 		s.links = append(s.links, links...)
+		if p.name == sensorProgPacketOut {
+			if err := s.packets.Set(true); err != nil {
+				return fmt.Errorf("set %s: %w", sensorVarSeesPackets, err)
+			}
+		}
 	}
 	s.tryTaps()
 	s.coverage = append(s.coverage, limits(s.backend, s.procPath)...)
+	s.told = len(s.coverage)
 	return s.setClock()
 }
 
@@ -172,9 +174,7 @@ func (s *sensor) load(ringSize int) error {
 		return fmt.Errorf("load programs: %w", err)
 	}
 	s.maps = must.Maps
-	s.flags = map[string]*ebpf.Variable{
-		sensorProgSockReleased: must.Variables[sensorVarUdpEnds], sensorProgPacketOut: must.Variables[sensorVarSeesPackets],
-	}
+	s.udpEnds, s.packets = must.Variables[sensorVarUdpEnds], must.Variables[sensorVarSeesPackets]
 	s.usesTurn = must.Variables[sensorVarUsesTurn]
 	maps.Copy(s.progs, must.Programs)
 	for _, p := range programs(s.backend) {

@@ -46,7 +46,7 @@ type program struct {
 	older string // takes its place on kernels that refuse it
 	of    backend
 	hook  hook
-	armed bool       // attached only while something is watched
+	armed bool       // attached only while something is watched, with the privileges that the agent has kept
 	calls []string   // system calls; one that the architecture lacks is passed over
 	call  sensorCall // what is where in their arguments
 	kinds []event.Kind
@@ -82,9 +82,9 @@ func allPrograms() []program {
 		{name: sensorProgTcpState, armed: true, kinds: []event.Kind{event.KindClose}},
 		{name: sensorProgSockReleased, hook: cgroup, armed: true, kinds: udp[1:], lack: "the end of UDP sockets, and their totals"},
 		{name: sensorProgSockCreated, hook: cgroup, armed: true, kinds: udp, lack: "the number of a UDP socket at connect"},
-		{name: sensorProgPacketIn, hook: cgroup, armed: true, kinds: []event.Kind{event.KindDNS, event.KindHTTP}, lack: "the names behind addresses, and answers of HTTP"},
+		{name: sensorProgPacketIn, hook: cgroup, kinds: []event.Kind{event.KindDNS, event.KindHTTP}, lack: "the names behind addresses, and answers of HTTP"},
 		{
-			name: sensorProgPacketOut, hook: cgroup, armed: true, kinds: []event.Kind{event.KindTLSName, event.KindHTTP},
+			name: sensorProgPacketOut, hook: cgroup, kinds: []event.Kind{event.KindTLSName, event.KindHTTP},
 			lack: "names in TLS, QUIC and HTTP; where a datagram really went",
 		},
 		{name: sensorProgTotals, hook: called, kinds: []event.Kind{event.KindSend}, lack: "totals of connections before they end"},

@@ -40,7 +40,8 @@ type sensor struct {
 	own       event.Namespaces // the agent's
 	maps      map[string]*ebpf.Map
 	progs     map[string]*ebpf.Program
-	flags     map[string]*ebpf.Variable // true while the program is attached
+	udpEnds   *ebpf.Variable
+	packets   *ebpf.Variable
 	usesTurn  *ebpf.Variable
 	links     []link.Link // always there
 	counter   *link.Iter  // counts the watched
@@ -54,6 +55,7 @@ type sensor struct {
 	on       bool                   // something is watched: all that is armed is attached
 	armed    map[string][]link.Link // by program.key; what is there though the sensor is off comes out bit by bit
 	coverage []event.Coverage
+	told     int // of coverage: the rest came up while it ran
 	closed   bool
 
 	// Of Run alone.
@@ -84,8 +86,9 @@ func (s *sensor) Coverage() []event.Coverage {
 func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
 	// Flush is the only way to wake the reader; what is in the ring is read first.
 	defer context.AfterFunc(ctx, func() { _ = s.reader.Flush() })()
-	s.next.disarm = time.Now().Add(disarmEvery)
-	s.reader.SetDeadline(time.Now().Add(idleEvery))
+	s.checked = time.Now()
+	s.next.disarm = s.checked.Add(disarmEvery)
+	s.reader.SetDeadline(s.checked.Add(idleEvery))
 	var rec ringbuf.Record
 	for n := 1; ; n++ {
 		err := s.reader.ReadInto(&rec)
@@ -158,6 +161,9 @@ func (s *sensor) tick(now time.Time, emit func(event.Event)) error {
 	}
 	if err := s.takeOut(); err != nil {
 		return err
+	}
+	for _, c := range s.newlyBlind() {
+		emit(event.Event{Time: now, Source: event.SourceEBPF, Body: c})
 	}
 	every := idleEvery
 	if s.unread {
@@ -237,6 +243,15 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 	s.asked.drop(f.request)
 	emit(ev)
 	return nil
+}
+
+// newlyBlind is what could not be attached since it was last asked for.
+func (s *sensor) newlyBlind() []event.Coverage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news := slices.Clone(s.coverage[s.told:])
+	s.told = len(s.coverage)
+	return news
 }
 
 // say emits what processes said on their connections.
@@ -400,9 +415,9 @@ func (s *sensor) arm() error {
 			continue
 		}
 		s.armed[p.key()] = links
-		if flag := s.flags[p.name]; flag != nil {
-			if err := flag.Set(true); err != nil {
-				return fmt.Errorf("say that %s is attached: %w", p.name, err)
+		if p.name == sensorProgSockReleased {
+			if err := s.udpEnds.Set(true); err != nil {
+				return fmt.Errorf("set %s: %w", sensorVarUdpEnds, err)
 			}
 		}
 	}
@@ -456,8 +471,8 @@ func (s *sensor) takeOut() error {
 		if links, ok := s.armed[p.key()]; ok {
 			delete(s.armed, p.key())
 			var err error
-			if flag := s.flags[p.name]; flag != nil {
-				err = flag.Set(false)
+			if p.name == sensorProgSockReleased { // packets need not be looked at any more
+				err = s.udpEnds.Set(false)
 			}
 			return errors.Join(err, closeLinks(links))
 		}

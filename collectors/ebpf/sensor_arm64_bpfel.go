@@ -573,6 +573,7 @@ const (
 	sensorVarCountsPackets       = "counts_packets"
 	sensorVarFileBytes           = "file_bytes"
 	sensorVarPidNs               = "pid_ns"
+	sensorVarPlaces              = "places"
 	sensorVarSeesPackets         = "sees_packets"
 	sensorVarTrampolines         = "trampolines"
 	sensorVarUdpEnds             = "udp_ends"
@@ -715,6 +716,7 @@ type sensorVariableSpecs struct {
 	CountsPackets *ebpf.VariableSpec `ebpf:"counts_packets"`
 	FileBytes     *ebpf.VariableSpec `ebpf:"file_bytes"`
 	PidNs         *ebpf.VariableSpec `ebpf:"pid_ns"`
+	Places        *ebpf.VariableSpec `ebpf:"places"`
 	SeesPackets   *ebpf.VariableSpec `ebpf:"sees_packets"`
 	Trampolines   *ebpf.VariableSpec `ebpf:"trampolines"`
 	UdpEnds       *ebpf.VariableSpec `ebpf:"udp_ends"`
@@ -788,6 +790,7 @@ type sensorVariables struct {
 	CountsPackets *ebpf.Variable `ebpf:"counts_packets"`
 	FileBytes     *ebpf.Variable `ebpf:"file_bytes"`
 	PidNs         *ebpf.Variable `ebpf:"pid_ns"`
+	Places        *ebpf.Variable `ebpf:"places"`
 	SeesPackets   *ebpf.Variable `ebpf:"sees_packets"`
 	Trampolines   *ebpf.Variable `ebpf:"trampolines"`
 	UdpEnds       *ebpf.Variable `ebpf:"udp_ends"`

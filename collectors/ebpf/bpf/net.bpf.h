@@ -61,6 +61,48 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
+/*
+ * How many sockets of the table have a place here, by their address. Every
+ * packet and every change of state of the host asks the table, nearly always
+ * for nothing: where the count is 0 it need not be asked.
+ */
+#define PLACES 4096
+u32 places[PLACES];
+
+static __always_inline u32 *place_of(u64 socket)
+{
+	u64 number = 0;
+
+	/* Older verifiers and newer ones alike do not want to see pointers shifted. */
+	bpf_probe_read_kernel(&number, sizeof(number), &socket);
+	return &places[(u32)(number >> 6) * 0x9E3779B1 >> 20 & (PLACES - 1)];
+}
+
+static __always_inline struct flow *flow_of(u64 socket)
+{
+	if (!*(volatile u32 *)place_of(socket))
+		return NULL;
+	return bpf_map_lookup_elem(&flows, &socket);
+}
+
+static __always_inline void flow_put(u64 socket, struct flow *f)
+{
+	u32 *place = place_of(socket);
+
+	__sync_fetch_and_add(place, 1); /* first: who finds 0 does not look */
+	if (!bpf_map_update_elem(&flows, &socket, f, BPF_NOEXIST))
+		return;
+	__sync_fetch_and_add(place, -1);
+	if (bpf_map_update_elem(&flows, &socket, f, BPF_EXIST))
+		drop(KIND_CLOSE, CAUSE_TABLE);
+}
+
+static __always_inline void flow_drop(u64 socket)
+{
+	if (!bpf_map_delete_elem(&flows, &socket))
+		__sync_fetch_and_add(place_of(socket), -1);
+}
+
 /* Whom a UDP socket has sent to, so that only its first datagram to each is reported. */
 struct peer {
 	u64 socket;
@@ -171,12 +213,6 @@ static __always_inline void begin_flow(struct flow *f, struct task_struct *task,
 	f->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 }
 
-static __always_inline void flow_put(u64 key, struct flow *f)
-{
-	if (bpf_map_update_elem(&flows, &key, f, BPF_ANY))
-		drop(KIND_CLOSE, CAUSE_TABLE);
-}
-
 /* For connect and accept, in the context of the task that did it. */
 static __always_inline void send_flow(
 	struct flow *f, struct task_struct *task, enum kind kind, u32 error, enum flags flags)
@@ -228,7 +264,7 @@ static __always_inline void read_totals(struct flow *f, struct sock *sk)
 static __always_inline void open_flow(struct flow *f, struct sock *sk)
 {
 	u64 key = (u64)sk;
-	struct flow *known = bpf_map_lookup_elem(&flows, &key);
+	struct flow *known = flow_of(key);
 
 	f->reported = 1;
 	if (known) { /* since SYN_SENT; data may have gone out meanwhile */
@@ -241,7 +277,7 @@ static __always_inline void open_flow(struct flow *f, struct sock *sk)
 		return;
 	read_totals(f, sk);
 	send_owned(f, KIND_CLOSE);
-	bpf_map_delete_elem(&flows, &key);
+	flow_drop(key);
 }
 
 /*
@@ -256,7 +292,7 @@ static __always_inline void open_paths(struct flow *f, struct sock *sk)
 	if (!bpf_core_field_exists(struct mptcp_sock, first))
 		return;
 	key = (u64)BPF_CORE_READ((struct mptcp_sock *)sk, first);
-	path = bpf_map_lookup_elem(&flows, &key);
+	path = flow_of(key);
 	if (!path)
 		return;
 	path->cookie = f->cookie;
@@ -287,7 +323,7 @@ static __always_inline void send_first(struct flow *f, struct task_struct *task,
 	send_flow(f, task, KIND_CONNECT, 0, 0);
 	if (!udp_ends)
 		return;
-	known = bpf_map_lookup_elem(&flows, &key);
+	known = flow_of(key);
 	if (!known) {
 		f->reported = 1;
 		flow_put(key, f);
@@ -331,7 +367,7 @@ static __noinline int connect_done(struct sock *sk, s64 ret, enum space space, u
 		return 0; /* its first datagram tells: resolvers connect sockets to learn a route */
 	if (!f.a.peer_port && !read_peer(&f.a, space, address))
 		return 0;
-	known = bpf_map_lookup_elem(&flows, &(u64){(u64)sk});
+	known = flow_of((u64)sk);
 	if (known && known->reported)
 		return 0; /* a second call, to ask how the first one went */
 	send_flow(&f, task, KIND_CONNECT, 0, 0);
@@ -410,7 +446,7 @@ static __noinline int datagram_sent(struct sock *sk, s64 ret, enum space space, 
 
 	if (!sk || !read_sock(&f.a, sk) || f.a.protocol != IPPROTO_UDP)
 		return 0;
-	known = bpf_map_lookup_elem(&flows, &(u64){(u64)sk});
+	known = flow_of((u64)sk);
 	if (sees_packets && known && known->reported)
 		return 0; /* the datagram itself was looked at */
 	if (ret < 0 || (address && !read_peer(&f.a, space, address)) || !f.a.peer_port)
@@ -492,7 +528,9 @@ int sendmmsg_done(struct sys_exit *ctx)
 /* Reports who connects to a gateway on this host from outside of every watched tree. */
 static __always_inline int stranger_connects(struct task_struct *task, struct sock *sk, struct flow *f)
 {
-	if (!bpf_map_lookup_elem(&ports, &f->a.peer_port) || !this_host(&f->a) || !once(task, f->a.peer_port))
+	u16 port = bpf_ntohs(sk->__sk_common.skc_dport);
+
+	if (!bpf_map_lookup_elem(&ports, &port) || !read_sock(&f->a, sk) || !this_host(&f->a) || !once(task, port))
 		return 0;
 	bpf_get_socket_cookie(sk);
 	begin_flow(f, task, sk);
@@ -516,10 +554,10 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 	switch (new) {
 	case TCP_SYN_SENT:
 		task = bpf_get_current_task_btf();
-		if (!read_sock(&f.a, sk))
-			return 0;
 		if (!mark_of(task))
 			return stranger_connects(task, sk, &f);
+		if (!read_sock(&f.a, sk))
+			return 0;
 		bpf_get_socket_cookie(sk); /* gives it one, for connect to find */
 		begin_flow(&f, task, sk);
 		flow_put(key, &f);
@@ -529,7 +567,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 			bpf_get_socket_cookie(sk); /* as above, for accept */
 		return 0;
 	case TCP_CLOSE:
-		known = bpf_map_lookup_elem(&flows, &key);
+		known = flow_of(key);
 		if (!known)
 			return 0;
 		/* Refused before connect returned: that says it all. */
@@ -537,7 +575,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int old, int new)
 			read_totals(known, sk);
 			send_owned(known, KIND_CLOSE);
 		}
-		bpf_map_delete_elem(&flows, &key);
+		flow_drop(key);
 	}
 	return 0;
 }
@@ -551,7 +589,7 @@ static __always_inline struct flow *udp_flow(struct sock *sk)
 
 	if (!udp_ends)
 		return NULL;
-	known = bpf_map_lookup_elem(&flows, &key);
+	known = flow_of(key);
 	if (known)
 		return known;
 	task = bpf_get_current_task_btf();
@@ -560,7 +598,7 @@ static __always_inline struct flow *udp_flow(struct sock *sk)
 	bpf_get_socket_cookie(sk);
 	begin_flow(&f, task, sk);
 	flow_put(key, &f);
-	return bpf_map_lookup_elem(&flows, &key);
+	return flow_of(key);
 }
 
 /*
@@ -575,7 +613,7 @@ static __always_inline void tcp_used(struct sock *sk)
 
 	if (!mark_of(task))
 		return;
-	known = bpf_map_lookup_elem(&flows, &key);
+	known = flow_of(key);
 	if (known && known->start == start_ticks(task) && known->pid == pid_of(task))
 		return;
 	if (!read_sock(&f.a, sk) || !f.a.peer_port || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP ||
@@ -594,7 +632,7 @@ static __always_inline void tcp_used(struct sock *sk)
 	f.reported = 1;
 	flow_put(key, &f);
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE)
-		bpf_map_delete_elem(&flows, &key);
+		flow_drop(key);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -654,12 +692,12 @@ int sock_released(struct bpf_sock *sk)
 
 	if (sk->protocol != IPPROTO_UDP)
 		return 1;
-	f = bpf_map_lookup_elem(&flows, &key);
+	f = flow_of(key);
 	if (!f)
 		return 1;
 	if (f->reported || f->sent || f->received)
 		send_owned(f, KIND_CLOSE);
-	bpf_map_delete_elem(&flows, &key);
+	flow_drop(key);
 	return 1;
 }
 
@@ -675,7 +713,7 @@ static int tell(void *table, u64 *key, struct flow *f, void *unused)
 	now = *f;
 	if (now.a.protocol == IPPROTO_TCP) {
 		read_totals(&now, sk);
-		if (!bpf_map_lookup_elem(&flows, key))
+		if (!flow_of(*key))
 			return 0;
 	}
 	sum = now.sent + now.received;

@@ -349,7 +349,7 @@ static __always_inline void look(struct __sk_buff *skb, bool out)
 	if (!udp_ends)
 		return; /* nothing has been watched yet */
 	key = (u64)skb->sk;
-	f = bpf_map_lookup_elem(&flows, &key);
+	f = flow_of(key);
 	if (!f || !read_packet(skb, &p))
 		return;
 	if (p.protocol == IPPROTO_TCP)

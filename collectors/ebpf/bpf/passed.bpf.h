@@ -24,7 +24,7 @@ static __noinline int passed_sock(struct task_struct *task, struct sock *sk)
 	if (!sk || !read_sock(&f.a, sk) || !f.a.peer_port || !once(task, key))
 		return 0;
 	begin_flow(&f, task, sk);
-	known = bpf_map_lookup_elem(&flows, &key);
+	known = flow_of(key);
 	if (known)
 		f.a.inbound = known->a.inbound;
 	send_flow(&f, task, KIND_CONNECT, 0, PASSED);
