@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	wakeAfter    = 50 * time.Millisecond // the first record after so long wakes the reader
-	flushEvery   = 50 * time.Millisecond // others wait no longer
-	flushFor     = 3 * wakeAfter         // after a record was read
+	wakeAfter    = 50 * time.Millisecond // the first record after so long wakes the reader, if no sooner one does
+	flushEvery   = 20 * time.Millisecond // what wakes nobody waits no longer
+	flushFor     = 2 * wakeAfter         // after a record was read
 	idleEvery    = time.Second
 	lostEvery    = time.Second
 	leftOutEvery = 5 * time.Second

@@ -572,6 +572,7 @@ const (
 	sensorProgWatched            = "watched"
 	sensorVarCountsPackets       = "counts_packets"
 	sensorVarFileBytes           = "file_bytes"
+	sensorVarPaid                = "paid"
 	sensorVarPidNs               = "pid_ns"
 	sensorVarPlaces              = "places"
 	sensorVarSeesPackets         = "sees_packets"
@@ -715,6 +716,7 @@ type sensorMapSpecs struct {
 type sensorVariableSpecs struct {
 	CountsPackets *ebpf.VariableSpec `ebpf:"counts_packets"`
 	FileBytes     *ebpf.VariableSpec `ebpf:"file_bytes"`
+	Paid          *ebpf.VariableSpec `ebpf:"paid"`
 	PidNs         *ebpf.VariableSpec `ebpf:"pid_ns"`
 	Places        *ebpf.VariableSpec `ebpf:"places"`
 	SeesPackets   *ebpf.VariableSpec `ebpf:"sees_packets"`
@@ -789,6 +791,7 @@ func (m *sensorMaps) Close() error {
 type sensorVariables struct {
 	CountsPackets *ebpf.Variable `ebpf:"counts_packets"`
 	FileBytes     *ebpf.Variable `ebpf:"file_bytes"`
+	Paid          *ebpf.Variable `ebpf:"paid"`
 	PidNs         *ebpf.Variable `ebpf:"pid_ns"`
 	Places        *ebpf.Variable `ebpf:"places"`
 	SeesPackets   *ebpf.Variable `ebpf:"sees_packets"`

@@ -29,7 +29,7 @@ static __always_inline void note_compat(struct task_struct *task)
 	if (!mark || __sync_lock_test_and_set(&mark->compat, 1))
 		return;
 	begin(&rec.h, KIND_COMPAT, task);
-	send(&rec, sizeof(rec), KIND_COMPAT, false);
+	send(&rec, sizeof(rec), KIND_COMPAT, LATER);
 }
 
 /* At exec: a 32-bit image is said by the exec itself. */

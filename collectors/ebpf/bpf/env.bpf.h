@@ -41,7 +41,7 @@ static __always_inline int variable(struct pt_regs *ctx, u32 shell)
 	begin(&rec.h, KIND_GETENV, task);
 	rec.shell = shell;
 	__builtin_memcpy(rec.name, key.name, sizeof(rec.name));
-	send(&rec, sizeof(rec), KIND_GETENV, false);
+	send(&rec, sizeof(rec), KIND_GETENV, LATER);
 	return 0;
 }
 

@@ -134,7 +134,7 @@ int identified(struct sys_exit *ctx)
 	fill_creds(&rec.creds, task);
 	fill_namespaces(&rec.ns, task);
 	rec.call = ctx->nr;
-	send(&rec, sizeof(rec), KIND_IDENTITY, false);
+	send(&rec, sizeof(rec), KIND_IDENTITY, LATER);
 	return 0;
 }
 

@@ -224,7 +224,7 @@ static __always_inline void send_flow(
 	rec.cookie = f->cookie;
 	rec.a = f->a;
 	rec.error = error;
-	send(&rec, sizeof(rec), kind, false);
+	send(&rec, sizeof(rec), kind, LATER);
 }
 
 /* For what happens in any context: with the owner that the table names. */
@@ -240,7 +240,7 @@ static __always_inline void send_owned(struct flow *f, enum kind kind)
 	rec.sent = f->sent;
 	rec.received = f->received;
 	rec.a = f->a;
-	send(&rec, sizeof(rec), kind, false);
+	send(&rec, sizeof(rec), kind, LATER);
 }
 
 static __always_inline void read_totals(struct flow *f, struct sock *sk)

@@ -108,7 +108,7 @@ static __always_inline void send_answer(
 		return;
 	}
 	rec->len = last + 1;
-	bpf_ringbuf_submit(rec, wake(false, rec->h.time, ring_waiting()));
+	bpf_ringbuf_submit(rec, wake(LATER, rec->h.time, ring_waiting()));
 }
 
 /* Hands over at most `size` bytes of the payload; size is a constant. */
@@ -134,7 +134,7 @@ static __always_inline void send_head_of(
 		return;
 	}
 	rec->len = len + 1;
-	bpf_ringbuf_submit(rec, wake(false, rec->h.time, ring_waiting()));
+	bpf_ringbuf_submit(rec, wake(LATER, rec->h.time, ring_waiting()));
 }
 
 static __always_inline void send_head(
@@ -302,7 +302,7 @@ static __always_inline void datagram_out(struct __sk_buff *skb, struct packet *p
 		rec.a.local_port = bpf_ntohs(ports[0]);
 		rec.a.peer_port = bpf_ntohs(ports[1]);
 		rec.a.inbound = 0;
-		send(&rec, sizeof(rec), KIND_CONNECT, false);
+		send(&rec, sizeof(rec), KIND_CONNECT, LATER);
 		if (!f->reported) {
 			f->a = rec.a;
 			f->reported = 1;

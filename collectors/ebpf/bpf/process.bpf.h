@@ -50,7 +50,7 @@ int BPF_PROG(forked, struct task_struct *parent, struct task_struct *child)
 	rec.parent_pid = pid_of(parent);
 	rec.uid = bpf_get_current_uid_gid();
 	bpf_probe_read_kernel_str(rec.comm, sizeof(rec.comm), child->comm);
-	send(&rec, sizeof(rec), KIND_FORK, false);
+	send(&rec, sizeof(rec), KIND_FORK, LATER);
 	return 0;
 }
 
@@ -71,7 +71,7 @@ __noinline int args_step(struct scratch *s)
 	s->args.offset = s->args_off;
 	s->args.len = len;
 	s->used = sizeof(s->args) + len;
-	scratch_send(s, KIND_ARGS, false);
+	scratch_send(s, KIND_ARGS, LATER);
 	s->args_off += len;
 	return 1;
 }
@@ -271,7 +271,7 @@ int BPF_PROG(execed, struct task_struct *task, int old_pid, struct linux_binprm 
 		}
 	}
 	r->name_len = append_given(s, (u64)BPF_CORE_READ(bprm, filename));
-	scratch_send(s, KIND_EXEC, true);
+	scratch_send(s, KIND_EXEC, SOON);
 	scratch_put(s);
 	return 0;
 }
@@ -299,7 +299,7 @@ int BPF_PROG(exited, struct task_struct *task)
 	bpf_map_delete_elem(&headless, &pid);
 	begin(&rec.h, KIND_EXIT, task);
 	rec.status = sig->flags & SIGNAL_GROUP_EXIT ? sig->group_exit_code : leader->exit_code;
-	send(&rec, sizeof(rec), KIND_EXIT, false);
+	send(&rec, sizeof(rec), KIND_EXIT, LATER);
 	return 0;
 }
 
@@ -328,7 +328,7 @@ int BPF_PROG(renamed, struct task_struct *task, const char *comm)
 		return 0;
 	}
 	begin(&rec.h, KIND_CANDIDATE, task);
-	send(&rec, sizeof(rec), KIND_CANDIDATE, true);
+	send(&rec, sizeof(rec), KIND_CANDIDATE, AT_ONCE);
 	return 0;
 }
 

@@ -25,8 +25,16 @@ const volatile u32 pid_ns =
 	INIT_PID_NS; /* inode number of the agent's PID namespace, whose numbers are reported */
 const volatile u64 file_bytes = 6 << 20; /* with so much waiting in the ring, records of files are refused */
 const volatile u64 wake_bytes = 1 << 19; /* so much waiting in the ring wakes the reader before its time */
-const volatile u64 wake_after = 50000000; /* ns: and so does a record after so long without a wake-up */
+const volatile u64 wake_after[2] = {20000000, 50000000}; /* ns: and so does a record after so long without a wake-up */
 u64 woken; /* when the reader was last woken, in ns since boot */
+
+/*
+ * An exec is read at once, for its probes (env.go) to be in place early; but not
+ * more of them than get probes: a burst, and then one in a while.
+ */
+#define BURST 64
+#define HASTE_COSTS 50000000ULL /* ns */
+u64 paid; /* up to when these are used up, in ns since boot */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -228,14 +236,23 @@ static __always_inline void begin(struct header *h, enum kind kind, struct task_
 	h->flags = 0;
 }
 
+/* How soon a record has to be read, from the earliest on. */
+enum haste { SOON, LATER, AT_ONCE };
+
 /*
- * How a record made at `now` wakes the reader: an urgent one at once, others
- * after a pause, or when much is waiting. What comes right after a wake-up is
- * read without another, as the reader looks by itself for a while.
+ * How a record made at `now` wakes the reader: some at once, others after a
+ * pause, or when much is waiting. What comes right after a wake-up is read
+ * without another, as the reader looks by itself for a while.
  */
-static __always_inline u64 wake(bool urgent, u64 now, u64 waiting)
+static __always_inline u64 wake(enum haste haste, u64 now, u64 waiting)
 {
-	if (!urgent && now - woken < wake_after && waiting < wake_bytes)
+	u64 from = paid > now ? paid : now;
+
+	if (haste == SOON && from - now <= BURST * HASTE_COSTS) {
+		paid = from + HASTE_COSTS;
+		haste = AT_ONCE;
+	}
+	if (haste != AT_ONCE && now - woken < wake_after[haste] && waiting < wake_bytes)
 		return BPF_RB_NO_WAKEUP;
 	woken = now;
 	return BPF_RB_FORCE_WAKEUP;
@@ -247,11 +264,11 @@ static __always_inline u64 ring_waiting(void)
 }
 
 /* Sends a record, which begins with its header. */
-static __always_inline void send(void *rec, u64 size, enum kind kind, bool urgent)
+static __always_inline void send(void *rec, u64 size, enum kind kind, enum haste haste)
 {
 	struct header *h = rec;
 
-	if (bpf_ringbuf_output(&ring, rec, size, wake(urgent, h->time, ring_waiting())))
+	if (bpf_ringbuf_output(&ring, rec, size, wake(haste, h->time, ring_waiting())))
 		drop(kind, CAUSE_RING);
 }
 
@@ -268,7 +285,7 @@ static __always_inline bool send_file(void *rec, u64 size, enum kind kind)
 		drop(kind, CAUSE_RESERVE);
 		return false;
 	}
-	if (bpf_ringbuf_output(&ring, rec, size, wake(false, h->time, waiting))) {
+	if (bpf_ringbuf_output(&ring, rec, size, wake(LATER, h->time, waiting))) {
 		drop(kind, CAUSE_RING);
 		return false;
 	}
@@ -294,14 +311,14 @@ static __always_inline void scratch_put(struct scratch *s)
 	__sync_lock_test_and_set(&s->busy, 0);
 }
 
-static __always_inline void scratch_send(struct scratch *s, enum kind kind, bool urgent)
+static __always_inline void scratch_send(struct scratch *s, enum kind kind, enum haste haste)
 {
 	u64 n = s->used;
 
 	barrier_var(n);
 	if (n > RECORD_BYTES)
 		n = RECORD_BYTES;
-	send(s->rec, n, kind, urgent);
+	send(s->rec, n, kind, haste);
 }
 
 static __always_inline bool scratch_send_file(struct scratch *s, enum kind kind)

@@ -64,7 +64,7 @@ int socket_made(struct sys_exit *ctx)
 		return 0;
 	begin(&rec.h, KIND_SOCKET, task);
 	rec.error = ctx->ret < 0 ? -ctx->ret : 0;
-	send(&rec, sizeof(rec), KIND_SOCKET, false);
+	send(&rec, sizeof(rec), KIND_SOCKET, LATER);
 	return 0;
 }
 

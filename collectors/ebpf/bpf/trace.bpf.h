@@ -76,7 +76,7 @@ static __always_inline int accessed(struct task_struct *task, struct access_rec 
 	begin(&r->h, KIND_ACCESS, task);
 	r->uid = bpf_get_current_uid_gid();
 	bpf_probe_read_kernel_str(r->comm, sizeof(r->comm), task->comm);
-	send(r, sizeof(*r), KIND_ACCESS, true);
+	send(r, sizeof(*r), KIND_ACCESS, AT_ONCE);
 	return 0;
 }
 

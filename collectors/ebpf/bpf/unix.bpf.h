@@ -123,7 +123,7 @@ __noinline int unix_address(u64 socket, s64 ret, enum space space, u64 address)
 		append_asked(s, space, address);
 	}
 	if (r->name_len && once(task, (u64)(u32)name_hash(s) | (u64)(r->listens ? KIND_LISTEN : KIND_UNIX) << 32))
-		scratch_send(s, KIND_UNIX, false);
+		scratch_send(s, KIND_UNIX, LATER);
 	scratch_put(s);
 	return 0;
 }
@@ -150,7 +150,7 @@ static __always_inline int vsock_connected(
 	rec.error = ret < 0 && ret != -EINPROGRESS && ret != -ERESTARTSYS ? -ret : 0;
 	__builtin_memcpy(rec.a.peer, &to.cid, 4);
 	__builtin_memcpy(rec.a.peer + 4, &to.port, 4);
-	send(&rec, sizeof(rec), KIND_VSOCK, false);
+	send(&rec, sizeof(rec), KIND_VSOCK, LATER);
 	return 0;
 }
 
