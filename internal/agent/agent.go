@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -239,6 +240,7 @@ func (a *Agent) observe(ctx context.Context) error {
 	g.Go(func() error { a.reportDrops(ctx); return nil })
 	g.Go(func() error { a.notify(ctx); return nil })
 	g.Go(func() error { a.tryOut(ctx); return nil })
+	debug.FreeOSMemory() // to open the sensors took much that is not needed again
 	if a.opt.Ready != nil {
 		a.opt.Ready(a.Status())
 	}

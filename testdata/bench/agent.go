@@ -228,14 +228,21 @@ func cpu(pid int) time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// peakMemory is the largest resident set that a process had, in MB.
-func peakMemory(pid int) float64 {
+// What /proc/PID/status calls the resident set.
+const (
+	residentNow  = "VmRSS:"
+	residentPeak = "VmHWM:"
+)
+
+// memory is the resident set of a process, now or at its largest, in MB. 0: it is
+// gone.
+func memory(pid int, which string) float64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, which); ok {
 			kb, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			return kb / 1000
 		}

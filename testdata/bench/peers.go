@@ -110,7 +110,7 @@ func (b *bed) besidePeer(w workload, p peer, j job, dir string) (s sample, err e
 	time.Sleep(3 * time.Second) // what it still has to do
 	s.cpu = p.cpu() - before
 	for _, pid := range p.pids() {
-		s.memory += peakMemory(pid)
+		s.memory += memory(pid, residentPeak)
 	}
 	return s, nil
 }

@@ -43,7 +43,7 @@ type entry struct {
 	Ratio     spread   `json:"ratio"`
 	CPU       spread   `json:"cpu_s"` // of the agent or the peer
 	PerOp     float64  `json:"cpu_us_per_op"`
-	Memory    float64  `json:"peak_mb"`
+	Memory    float64  `json:"mb"` // at its peak; where nothing is watched, at the end
 	Events    float64  `json:"events"`
 	Lost      uint64   `json:"lost"`            // in all rounds
 	Early     uint64   `json:"early,omitempty"` // went out before their skill could be known

@@ -252,7 +252,10 @@ func (b *bed) beside(o order, w workload, c condition, j job, dir string) (s sam
 	if err != nil {
 		return s, err
 	}
-	s.cpu, s.memory = cpu(pid)-used, peakMemory(pid)
+	s.cpu, s.memory = cpu(pid)-used, memory(pid, residentPeak)
+	if !c.watched { // its start is no part of what it takes when there is nothing to do
+		s.memory = memory(pid, residentNow)
+	}
 	if err := stopProfile(); err != nil {
 		return s, err
 	}
