@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/clawwatch/clawwatch/internal/event"
@@ -274,14 +275,14 @@ func (w *writer) keep(a *event.Alert, batch map[string][]byte) error {
 		}
 		body, ok := batch[id]
 		if !ok {
-			lines, err := w.s.linesByID(context.Background(), w.tx, id, id)
+			var err error
+			body, err = w.s.lineOf(context.Background(), w.tx, id)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
-			if len(lines) == 0 {
-				continue
-			}
-			body = lines[0]
 		}
 		if _, err := w.tx.Exec(`INSERT OR REPLACE INTO kept(alert, id, body) VALUES (?, ?, ?)`, a.ID, id, string(body)); err != nil {
 			return err
@@ -294,6 +295,24 @@ func (w *writer) keep(a *event.Alert, batch map[string][]byte) error {
 type asker interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// lineOf returns a record by its whole ID: the copy kept with an alert, else that
+// in a block, which has to be unpacked. ErrNotFound: there is none.
+func (s *Store) lineOf(ctx context.Context, db asker, id string) ([]byte, error) {
+	var body []byte
+	err := db.QueryRowContext(ctx, `SELECT body FROM kept WHERE id = ? LIMIT 1`, id).Scan(&body)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return body, err
+	}
+	lines, err := s.linesByID(ctx, db, id, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(lines) == 0 {
+		return nil, ErrNotFound
+	}
+	return lines[0], nil
 }
 
 // linesByID returns the lines whose ID is between from and to, both inclusive,

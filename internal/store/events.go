@@ -258,20 +258,11 @@ func (s *Store) Named(ctx context.Context, a event.Alert) (records []event.Recor
 	return records, missing, nil
 }
 
-// record returns one record by its whole ID: the copy kept with an alert, else
-// that in a block.
 func (s *Store) record(ctx context.Context, id string) (event.Record, error) {
 	var r event.Record
-	var body []byte
-	err := s.r.QueryRowContext(ctx, `SELECT body FROM kept WHERE id = ? LIMIT 1`, id).Scan(&body)
-	if errors.Is(err, sql.ErrNoRows) {
-		var lines [][]byte
-		if lines, err = s.linesByID(ctx, s.r, id, id); err == nil && len(lines) == 0 {
-			return r, ErrNotFound
-		}
-		if len(lines) > 0 {
-			body = lines[0]
-		}
+	body, err := s.lineOf(ctx, s.r, id)
+	if errors.Is(err, ErrNotFound) {
+		return r, err
 	}
 	if err == nil {
 		err = json.Unmarshal(body, &r)
