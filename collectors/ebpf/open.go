@@ -149,6 +149,9 @@ func (s *sensor) load(ringSize int) error {
 	if err := spec.Variables[sensorVarFileBytes].Set(uint64(ringSize / 4 * 3)); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarFileBytes, err)
 	}
+	if err := spec.Variables[sensorVarWakeAfter].Set([2]uint64{uint64(flushEvery), uint64(wakeAfter)}); err != nil {
+		return fmt.Errorf("set %s: %w", sensorVarWakeAfter, err)
+	}
 	if s.own, err = ownNamespaces(s.procPath); err != nil {
 		return err
 	}

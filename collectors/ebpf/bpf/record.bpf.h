@@ -25,7 +25,7 @@ const volatile u32 pid_ns =
 	INIT_PID_NS; /* inode number of the agent's PID namespace, whose numbers are reported */
 const volatile u64 file_bytes = 6 << 20; /* with so much waiting in the ring, records of files are refused */
 const volatile u64 wake_bytes = 1 << 19; /* so much waiting in the ring wakes the reader before its time */
-const volatile u64 wake_after[2] = {20000000, 50000000}; /* ns: and so does a record after so long without a wake-up */
+const volatile u64 wake_after[2] = {20000000, 50000000}; /* ns: a record after so long without a wake-up does too; by enum haste */
 u64 woken; /* when the reader was last woken, in ns since boot */
 
 /*
