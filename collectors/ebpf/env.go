@@ -207,7 +207,7 @@ func (s *sensor) tapOne(p tapped) {
 		t.miss(p.id)
 		return
 	}
-	links, err := s.probes(p)
+	links, err := s.probesWhileOpen(p)
 	t.release(p.id)
 	if err != nil || len(links) == 0 {
 		t.spare.left++
@@ -248,6 +248,19 @@ func (t *taps) release(id event.ProcID) {
 	if i := slices.Index(t.order, id); i >= 0 {
 		t.order = slices.Delete(t.order, i, i+1)
 	}
+}
+
+// probesWhileOpen puts in the probes, unless the sensor is closed by now.
+func (s *sensor) probesWhileOpen(p tapped) ([]link.Link, error) {
+	s.using.RLock()
+	defer s.using.RUnlock()
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return nil, os.ErrClosed
+	}
+	return s.probes(p)
 }
 
 // probes puts in what there is for the process.

@@ -50,6 +50,10 @@ type sensor struct {
 
 	taps *taps
 
+	// using is held, to read, by whoever uses the kernel's objects without mu:
+	// Close waits for them.
+	using sync.RWMutex
+
 	mu       sync.Mutex
 	on       bool                   // something is watched: all that is armed is attached
 	armed    map[string][]link.Link // by program.key; what is there though the sensor is off comes out bit by bit
@@ -83,6 +87,8 @@ func (s *sensor) Coverage() []event.Coverage {
 
 // Run reads the ring until ctx is done. It may be called once.
 func (s *sensor) Run(ctx context.Context, emit func(event.Event)) error {
+	s.using.RLock()
+	defer s.using.RUnlock()
 	// Flush is the only way to wake the reader; what is in the ring is read first.
 	defer context.AfterFunc(ctx, func() { _ = s.reader.Flush() })()
 	s.checked = time.Now()
@@ -392,23 +398,26 @@ func (s *sensor) withPidfd(id event.ProcID, do func(uint32) error) error {
 	return err
 }
 
-// Close detaches all. Nothing was pinned, so nothing stays.
+// Close detaches all. Nothing was pinned, so nothing stays. Where Run still runs,
+// it ends with what it has read.
 func (s *sensor) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	if !s.shut() {
 		return nil
 	}
-	s.closed = true
-	errs := []error{closeLinks(slices.Concat(slices.Collect(maps.Values(s.armed))...)), closeLinks(s.links)}
+	var errs []error
+	if s.reader != nil {
+		errs = append(errs, s.reader.Close())
+	}
+	s.using.Lock()
+	defer s.using.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	errs = append(errs, closeLinks(slices.Concat(slices.Collect(maps.Values(s.armed))...)), closeLinks(s.links))
 	if s.counter != nil {
 		errs = append(errs, s.counter.Close())
 	}
 	if s.cgroup != nil {
 		errs = append(errs, s.cgroup.Close())
-	}
-	if s.reader != nil {
-		errs = append(errs, s.reader.Close())
 	}
 	for _, p := range s.progs {
 		errs = append(errs, p.Close()) // a nil one too
@@ -420,4 +429,13 @@ func (s *sensor) Close() error {
 		errs = append(errs, s.paths.close())
 	}
 	return errors.Join(errs...)
+}
+
+// shut has nothing attached any more. False: it was called before.
+func (s *sensor) shut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.closed
+	s.closed = true
+	return !before
 }
