@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A peer is another monitor, told to see processes, files and connections.
@@ -103,6 +105,7 @@ func (b *bed) besidePeer(w workload, p peer, j job, dir string) (s sample, err e
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	time.Sleep(p.warm) // there is no common sign of being ready
+	unix.Sync()
 	before := p.cpu()
 	if s.wall, err = b.alone(w, j); err != nil {
 		return s, err
