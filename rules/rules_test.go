@@ -58,6 +58,7 @@ func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.
 		"environment-access medium", "file-outside-approved-directories medium", "fileless-execution high", "gateway-accessed-from-outside low",
 		"gateway-tampering high", "llm-auth-failure high",
 		"openclaw-files-touched-from-outside medium", "openclaw-secrets-read-by-its-user low", "openclaw-secrets-read-from-outside high",
+		"openclaw-state-modified high",
 		"process-injection high", "raw-socket medium", "restricted-data-access high",
 		"skill-installation medium", "unapproved-endpoint high", "unusual-data-volume high",
 	}

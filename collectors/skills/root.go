@@ -34,8 +34,8 @@ type root struct {
 // A skill is one directory with a SKILL.md in it.
 type skill struct {
 	dir       string
-	link      string // the symbolic link that led to it, if one did
-	tree      tree   // as last read
+	links     []string // the symbolic links that led to it, if any did
+	tree      tree     // as last read
 	body      event.Skill
 	installed bool // it came while its root was watched
 	known     bool // read and reported
@@ -43,7 +43,7 @@ type skill struct {
 
 // found is what looking through a root gives.
 type found struct {
-	skills []*skill // dir and link
+	skills []*skill // dir and link; one directory once for each link
 	dirs   []string // above and beside them: where new skills appear
 	err    string   // why it is not all
 }
@@ -89,7 +89,7 @@ func (f *found) walk(dir string, depth int, left *int) {
 			f.walk(path, depth+1, left)
 		case e.Type() == fs.ModeSymlink:
 			if target := linked(path); target != "" {
-				f.skills = append(f.skills, &skill{dir: target, link: path})
+				f.skills = append(f.skills, &skill{dir: target, links: []string{path}})
 			}
 		}
 	}
@@ -147,6 +147,7 @@ func (s *skill) read(r *root) event.Skill {
 		Installed: a.installed,
 		OwnerUID:  a.owner,
 		EnvNames:  c.envNames,
+		Links:     s.links,
 	}
 	var errs []string
 	for _, e := range []string{a.err, c.err} {

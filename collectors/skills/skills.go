@@ -234,7 +234,7 @@ func (c *Collector) touched(name string) bool {
 // links reports whether the file is in a skill that a link of the root leads to.
 func (r *root) links(name string) bool {
 	for _, s := range r.skills {
-		if s.link != "" && strings.HasPrefix(name, s.dir+"/") {
+		if len(s.links) > 0 && strings.HasPrefix(name, s.dir+"/") {
 			return true
 		}
 	}
@@ -272,13 +272,19 @@ func (c *Collector) lookAt(r *root, emit func(event.Event)) {
 	for _, d := range f.dirs {
 		c.watch(d)
 	}
-	here := map[string]bool{}
+	here := map[string][]string{}
 	for _, s := range f.skills {
-		here[s.dir] = true
+		here[s.dir] = append(here[s.dir], s.links...)
 		c.compare(r, s)
 	}
 	for dir, s := range r.skills {
-		if here[dir] {
+		if links, still := here[dir]; still {
+			if slices.Sort(links); !slices.Equal(links, s.links) {
+				s.links, s.body.Links = links, links
+				if s.known {
+					c.send(emit, r.gateways, s.body, event.Present, "")
+				}
+			}
 			continue
 		}
 		delete(r.skills, dir)

@@ -66,7 +66,7 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 	}
 	a.Gateway = s.origin.gateway.found.ID
 	if s.role == event.RoleTool {
-		e.ofExecution(a, s, ev)
+		e.ofExecution(a, s, ev, true)
 		return a
 	}
 	if c := e.inProcess(a, s, ev); c == nil && len(a.Evidence) == 0 {
@@ -75,8 +75,9 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 	return a
 }
 
-// ofExecution attributes what a tool call's process tree does.
-func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
+// ofExecution attributes what a tool call's process tree does. With authors, who
+// wrote its script counts, too.
+func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, authors bool) {
 	x, g := s.exec, s.origin.gateway
 	var sig signals
 	var of []event.Evidence
@@ -103,12 +104,32 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
 		of = append(of, event.Evidence{Kind: "lineage", Detail: fmt.Sprintf("descends by fork from process %d, the root of that command", x.root.PID)})
 	}
 	sig.script, sig.callers, sig.cwd = s.script, s.caller, s.cwd
+	if authors {
+		var why []event.Evidence
+		sig.authors, why = e.foreign(s)
+		of = append(of, why...)
+	}
+	if id, ok := g.catalogue.at(wholeCommand(x.command, g.found.Home, x.cwd)); ok {
+		sig.whole = &id
+	}
 	for _, id := range x.scripts {
 		sig.mentioned.add(id)
 	}
 	var why []event.Evidence
 	a.Skill, a.Confidence, a.Candidates, why = weigh(sig)
-	a.Evidence = append(of, why...)
+	a.Evidence = append(append(of, why...), g.drift(a.Skill)...)
+}
+
+// drift says that a skill has other files now than when it was read or run.
+func (g *gateway) drift(id *event.SkillID) []event.Evidence {
+	if id == nil {
+		return nil
+	}
+	now := g.catalogue.skills[id.Dir].ID.SHA256
+	if now == "" || id.SHA256 == "" || now == id.SHA256 {
+		return nil
+	}
+	return []event.Evidence{{Kind: "skill_changed", Detail: fmt.Sprintf("%s has changed since it was read or run here: its tree was %s and is %s", id.Name, id.SHA256, now)}}
 }
 
 // shared fills in what several calls that fit have in common.
@@ -147,6 +168,17 @@ func (g *gateway) signals(calls ...*call) signals {
 	var sig signals
 	for i, c := range calls {
 		read, earlier := g.reads(c.session, c.Run, c.at)
+		if why := g.doubtful(c.arrived, c.late); why != "" {
+			sig.forged = fmt.Sprintf("tool call %s may not be OpenClaw's record: %s", c.ID, why)
+		}
+		for _, r := range read {
+			if r.call == nil {
+				continue
+			}
+			if why := g.doubtful(r.call.arrived, r.call.late); why != "" {
+				sig.forged = fmt.Sprintf("tool call %s may not be OpenClaw's record: %s", r.call.ID, why)
+			}
+		}
 		if i > 0 {
 			// Another session's reads are further candidates, and no proof.
 			sig.split = sig.split || !sameSkills(sig.read, read)
@@ -164,24 +196,33 @@ func sameSkills(a, b []read) bool {
 	return len(x) == len(y) && !slices.ContainsFunc(x, func(id event.SkillID) bool { return !y.has(id) })
 }
 
+// maxParents is how far up a session's parents are asked what they read.
+const maxParents = 8
+
 // reads splits the uses of skills before a moment into those of a run and
-// those before it, which include those of the session that spawned this one.
+// those before it, which include those of the sessions that spawned this one.
+// What a command names and was not seen to open is only a circumstance.
 func (g *gateway) reads(s *session, run string, at time.Time) (now, earlier []read) {
 	for _, r := range s.reads {
 		switch {
-		case r.at.After(at):
-		case r.run == run:
+		case !r.at.Before(at): // what is read in one message with a call is no reason for that call
+		case r.run == run && (!r.command || r.call.taken != nil && r.call.taken.manuals.has(r.skill)):
 			now = append(now, r)
 		default:
 			earlier = append(earlier, r)
 		}
 	}
-	if p := g.byKey[s.parent]; s.parent != "" && p != nil && p != s {
+	for range maxParents {
+		p := g.byKey[s.parent]
+		if s.parent == "" || p == nil || p == s {
+			break
+		}
 		for _, r := range p.reads {
-			if !r.at.After(at) {
+			if r.at.Before(at) {
 				earlier = append(earlier, r)
 			}
 		}
+		s = p
 	}
 	return now, earlier
 }
@@ -249,7 +290,7 @@ func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) *call
 	}
 	var why []event.Evidence
 	a.Skill, a.Confidence, a.Candidates, why = weigh(sig)
-	a.Evidence = append(a.Evidence, why...)
+	a.Evidence = append(append(a.Evidence, why...), g.drift(a.Skill)...)
 	return fits[0]
 }
 
@@ -279,6 +320,9 @@ func (e *Engine) ofCall(gatewayID, sessionID, callID string) *event.Attribution 
 	for _, p := range c.paths {
 		if id, ok := g.catalogue.at(p); ok {
 			sig.mentioned.add(id)
+			if path.Base(p) == "SKILL.md" && c.Name == "read" {
+				sig.read, sig.mentioned = []read{{skill: id, at: c.at, how: "this call read " + p}}, nil
+			}
 		}
 	}
 	a.Skill, a.Confidence, a.Candidates, a.Evidence = weigh(sig)

@@ -12,14 +12,60 @@ import (
 type catalogue struct {
 	roots  []string // absolute, resolved
 	skills map[string]event.Skill
+	links  map[string]string // directories by symbolic links to them
+	names  map[string]int    // skills of each name
 }
 
 func (c *catalogue) put(s event.Skill) {
 	if c.skills == nil {
-		c.skills = map[string]event.Skill{}
+		c.skills, c.links, c.names = map[string]event.Skill{}, map[string]string{}, map[string]int{}
 	}
-	// A removed skill stays known: what it started may still run.
+	if old, known := c.skills[s.ID.Dir]; known && old.Change != event.Removed {
+		c.names[old.ID.Name]--
+	}
 	c.skills[s.ID.Dir] = s
+	if s.Change == event.Removed {
+		return // it stays known, as what it started may still run, but has no claim to its name
+	}
+	c.names[s.ID.Name]++
+	for _, link := range s.Links {
+		c.links[link] = s.ID.Dir
+	}
+}
+
+// identity is a skill's own. Anybody can write any name into a SKILL.md: one that
+// several skills claim is that of the directory which is called so, and the
+// others go by their directories.
+func (c *catalogue) identity(s event.Skill) event.SkillID {
+	id := s.ID
+	if base := path.Base(id.Dir); c.names[id.Name] > 1 && base != id.Name {
+		id.Name = base
+	}
+	return id
+}
+
+// known returns the directory of the known skill that holds a path; empty: none.
+func (c *catalogue) known(p string) string {
+	for d := c.resolve(p); d != "/" && d != "." && d != ""; d = path.Dir(d) {
+		if _, ok := c.skills[d]; ok {
+			return d
+		}
+	}
+	return ""
+}
+
+// resolve gives a path below a link to a skill as one below the skill's own
+// directory.
+func (c *catalogue) resolve(p string) string {
+	if len(c.links) == 0 {
+		return p
+	}
+	for d := p; d != "/" && d != "." && d != ""; d = path.Dir(d) {
+		if dir, ok := c.links[d]; ok {
+			return dir + p[len(d):]
+		}
+	}
+	return p
 }
 
 // at returns the skill whose directory holds the path. Under a root, but in no
@@ -29,10 +75,8 @@ func (c *catalogue) at(p string) (event.SkillID, bool) {
 	if p == "" {
 		return event.SkillID{}, false
 	}
-	for d := p; d != "/" && d != "."; d = path.Dir(d) {
-		if s, ok := c.skills[d]; ok {
-			return s.ID, true
-		}
+	if dir := c.known(p); dir != "" {
+		return c.identity(c.skills[dir]), true
 	}
 	for _, root := range c.roots {
 		rest, ok := strings.CutPrefix(p, root+"/")
@@ -61,6 +105,13 @@ func (s *skillSet) add(id event.SkillID) {
 
 func (s skillSet) has(id event.SkillID) bool {
 	return slices.ContainsFunc(s, func(x event.SkillID) bool { return x.Dir == id.Dir })
+}
+
+// except gives those that are not in another set.
+func (s skillSet) except(t skillSet) skillSet { return slices.DeleteFunc(slices.Clone(s), t.has) }
+
+func (s skillSet) without(id event.SkillID) skillSet {
+	return slices.DeleteFunc(slices.Clone(s), func(x event.SkillID) bool { return x.Dir == id.Dir })
 }
 
 func (s skillSet) names() string {

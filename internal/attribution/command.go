@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/clawwatch/clawwatch/internal/event"
 )
 
 // What an exec tool call of OpenClaw puts around the model's command, as seen
@@ -148,6 +150,38 @@ func absolute(p, cwd string) string {
 		p = cwd + "/" + p
 	}
 	return path.Clean(p)
+}
+
+var quoted = regexp.MustCompile("'[^']*'|\"[^\"$`\\\\]*\"")
+
+// wholeCommand returns the script or program that a command is a call of and
+// nothing else, as an absolute path. Empty: it does more, or cannot be read so
+// simply.
+func wholeCommand(cmd, home, cwd string) string {
+	plain := quoted.ReplaceAllString(strings.TrimSpace(cmd), "q")
+	if strings.ContainsAny(plain, ";&|<>()$`\n\\{}'\"") {
+		return ""
+	}
+	words := strings.Fields(plain)
+	if len(words) == 0 {
+		return ""
+	}
+	for i, w := range words {
+		if strings.HasPrefix(w, "~/") {
+			words[i] = home + w[1:]
+		}
+	}
+	if interpreters.MatchString(path.Base(words[0])) {
+		src := ScriptOf(event.Exec{Path: words[0], Args: words, Cwd: cwd})
+		if src.Source != event.ScriptFile {
+			return ""
+		}
+		return src.Path
+	}
+	if !strings.Contains(words[0], "/") {
+		return ""
+	}
+	return absolute(words[0], cwd)
 }
 
 // maxWords bounds the work on one command text; a longer one is looked at as

@@ -140,6 +140,8 @@ type scriptRun struct {
 	skill  event.SkillID
 	path   string
 	opened bool // the process was seen to open it, or it is the executable itself
+	fake   bool // the interpreter is a program that a tool call made: what it opens proves nothing
+	author *author
 	at     time.Time
 }
 
@@ -172,6 +174,7 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 	case event.GatewayFound, event.Skill, event.SessionStart, event.ToolCall, event.ToolResult:
 		e.version++
 	}
+	e.wrote(ev)
 	switch b := ev.Body.(type) {
 	case event.Candidate:
 		return e.candidate(ev)
@@ -188,13 +191,13 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 			e.opened(ev.Proc, b.Path)
 		}
 	case event.Skill:
-		if g := e.gateway(b.Gateway); b.Change != event.Removed {
-			g.catalogue.put(b)
-		}
+		g := e.gateway(b.Gateway)
+		g.catalogue.put(b)
+		g.restored(b.ID)
 	case event.SessionStart:
 		e.gateway(b.Gateway).start(b)
 	case event.ToolCall:
-		e.gateway(b.Gateway).call(ev.Time, b)
+		e.gateway(b.Gateway).call(ev.Time, e.now, b)
 	case event.ToolResult:
 		e.gateway(b.Gateway).result(ev.Time, b)
 	}
@@ -332,11 +335,15 @@ func (e *Engine) annotate(s *Scope, ev event.Event, b event.Exec) {
 	if id, ok := g.catalogue.at(b.Path); ok {
 		run.skill, run.path, run.opened = id, b.Path, true
 	} else {
-		run.path = script(b.Path, b.Args, b.Cwd)
+		if src := ScriptOf(b); src.Source == event.ScriptFile {
+			run.path = g.catalogue.resolve(src.Path)
+		}
 		if run.skill, ok = g.catalogue.at(run.path); !ok {
 			return
 		}
+		run.fake = g.made[b.Path]
 	}
+	run.author = g.authorOf(run.path, run.skill.Dir)
 	if s.script != nil && s.script.skill.Dir != run.skill.Dir {
 		s.caller = append(skillSet(nil), s.caller...)
 		s.caller.add(s.script.skill)
@@ -351,7 +358,13 @@ func (e *Engine) annotate(s *Scope, ev event.Event, b event.Exec) {
 // opened notes that an interpreter has opened the script it was started with.
 func (e *Engine) opened(id event.ProcID, file string) {
 	s := e.scopes[id]
-	if s == nil || s.script == nil || s.script.opened || s.script.proc != id {
+	if s != nil && s.role == event.RoleTool && path.Base(file) == "SKILL.md" && s.origin.gateway != nil {
+		if skill, ok := s.origin.gateway.catalogue.at(file); ok && !s.exec.manuals.has(skill) {
+			s.exec.manuals.add(skill)
+			e.version++
+		}
+	}
+	if s == nil || s.script == nil || s.script.opened || s.script.fake || s.script.proc != id {
 		return
 	}
 	if file == s.script.path ||

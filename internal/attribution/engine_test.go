@@ -29,8 +29,8 @@ func TestAScriptThatIsNamedButNotOpenedProvesNothing(t *testing.T) {
 	f.root(2.5, 100, cmd)
 	f.fork(3.4, 101, 100)
 	s := f.exec(3.4, 101, 100, notes, "perl", "-ne", "scripts/x.pl")
-	if a := f.want(9, s, "notes strong", "alice", "c2"); a.Confidence == event.Certain {
-		t.Error("certain without the script having been opened")
+	if a := f.want(9, s, "ambiguous weather notes", "alice", "c2"); a.Skill != nil {
+		t.Error("named without the script having been opened")
 	}
 }
 

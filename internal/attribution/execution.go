@@ -28,6 +28,7 @@ type execution struct {
 	young      bool    // the row was written after the exec
 	looked     uint64  // the gateway's news when it was last overdue
 	scripts    skillSet
+	manuals    skillSet // whose SKILL.md it was seen to open
 }
 
 // final reports whether no record that may still come can matter.
@@ -192,6 +193,8 @@ func sameCommand(recorded string, x *execution) bool {
 type call struct {
 	event.ToolCall
 	at      time.Time
+	arrived time.Time // when it was read
+	late    bool      // it lies before rows that had been read already
 	ended   time.Time // of the first result; zero: none yet
 	pid     int32     // of a background call's root
 	session *session
@@ -202,10 +205,12 @@ type call struct {
 
 // A read is one use of a skill: its SKILL.md was read.
 type read struct {
-	skill event.SkillID
-	run   string
-	at    time.Time
-	how   string
+	skill   event.SkillID
+	run     string
+	at      time.Time
+	how     string
+	call    *call
+	command bool // a command names the file: it counts once a process of it was seen to open that
 }
 
 // A session is one conversation with an agent.
@@ -213,6 +218,7 @@ type session struct {
 	id, key, agent, parent string
 	reads                  []read
 	touched                time.Time
+	newest                 time.Time // of its calls
 }
 
 // Bounds on what is kept of one gateway's records.
@@ -234,12 +240,15 @@ type gateway struct {
 	commands  []*call            // exec calls, oldest first
 	files     map[string][]*call // in-process calls by path
 	calls     map[string]*call   // by session and ID
+	authors   map[string]*author // by path: who changed files of skills
+	made      programSet
+	forgery   forgery
 }
 
 func newGateway(id string) *gateway {
 	return &gateway{
 		news: 1, found: event.GatewayFound{ID: id}, sessions: map[string]*session{}, byKey: map[string]*session{},
-		files: map[string][]*call{}, calls: map[string]*call{},
+		files: map[string][]*call{}, calls: map[string]*call{}, authors: map[string]*author{}, made: programSet{},
 	}
 }
 
@@ -280,13 +289,17 @@ func (g *gateway) start(b event.SessionStart) {
 	g.session(b.Session, b.SessionKey, b.Agent, b.StartedAt).parent = b.ParentKey
 }
 
-func (g *gateway) call(at time.Time, b event.ToolCall) {
+func (g *gateway) call(at, arrived time.Time, b event.ToolCall) {
 	g.news++
 	key := b.Session + "\x00" + b.ID
 	if g.calls[key] != nil {
 		return
 	}
-	c := &call{ToolCall: b, at: at, session: g.session(b.Session, b.SessionKey, b.Agent, at)}
+	c := &call{ToolCall: b, at: at, arrived: arrived, session: g.session(b.Session, b.SessionKey, b.Agent, at)}
+	c.late = !b.Backfill && at.Before(c.session.newest.Add(-disorder))
+	if at.After(c.session.newest) {
+		c.session.newest = at
+	}
 	g.calls[key] = c
 	for _, p := range b.Paths {
 		c.paths = append(c.paths, g.readings(p)...)
@@ -317,7 +330,7 @@ func (g *gateway) noteReads(c *call) {
 			continue
 		}
 		if id, ok := g.catalogue.at(p); ok && len(c.session.reads) < maxReads {
-			c.session.reads = append(c.session.reads, read{skill: id, run: c.Run, at: c.at, how: how + " " + p})
+			c.session.reads = append(c.session.reads, read{skill: id, run: c.Run, at: c.at, how: how + " " + p, call: c, command: c.Command != ""})
 		}
 	}
 }

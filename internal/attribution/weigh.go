@@ -10,45 +10,57 @@ import (
 // Signals are all that speaks about the skill behind one fact. Each is a set of
 // skills; none proves alone that a skill asked for what happened.
 type signals struct {
-	script    *scriptRun // nearest script or program of a skill, up the process's own lineage
-	callers   skillSet   // skills whose scripts started that script
-	read      []read     // SKILL.md read in this run, before the call
-	earlier   []read     // read in an earlier run of the session, or in the parent session
-	mentioned skillSet   // named by path in the command, or run by it so far
-	cwd       skillSet   // the working directory lies in it
-	callKnown bool       // the tool call, and so the session, is certain
-	split     bool       // several calls fit, and they do not speak for the same skills
+	script    *scriptRun     // nearest script or program of a skill, up the process's own lineage
+	callers   skillSet       // skills whose scripts started that script
+	authors   skillSet       // other skills that may have written it
+	whole     *event.SkillID // the command is a call of a script of this skill and nothing else
+	read      []read         // SKILL.md read in this run, before the call
+	earlier   []read         // read in an earlier run of the session, or in the parent session
+	mentioned skillSet       // named by path in the command, or run by it so far
+	cwd       skillSet       // the working directory lies in it
+	callKnown bool           // the tool call, and so the session, is certain
+	split     bool           // several calls fit, and they do not speak for the same skills
+	forged    string         // why the records that this rests on may not be OpenClaw's; empty: they are
 }
 
 // weigh is the whole of the judgement. Top to bottom, the first row that
 // applies decides:
 //
-//	script  callers  read this run     read earlier  named    answer
-//	S       other    -                 -             -        ambiguous: S and the callers
-//	S       -        S alone           -             -        certain: S (strong unless the call is known)
-//	S       -        S and others      -             -        strong: S; another's prose may have made up the command around its script
-//	S       -        others only       -             -        ambiguous: S and those
-//	S       -        none              contains S    -        certain, as above
-//	S       -        none              -             -        strong: S
-//	-       -        one               -             not another  strong: that one
-//	-       -        several           -             one of them  strong: the one named
-//	-       -        some              -             others too   ambiguous: all of them
-//	-       -        several           -             none         ambiguous: all of them
-//	-       -        none              contains M    only M       strong: M
-//	-       -        none              -             only M       weak: M
-//	-       -        none              -             several      ambiguous: all of them
-//	-       -        none              one           none         weak: that one
-//	-       -        none              several       none         ambiguous: all of them
-//	-       -        none              none          none         weak: the working directory's, else none
+//	script  callers, authors  read this run  read earlier  named         answer
+//	S       others            -              -             -             ambiguous: S and those
+//	S       -                 S alone        -             -             certain: S (strong unless the call is known)
+//	S       -                 S and others   -             -             strong: S; another's prose may have made up the command around its script
+//	S       -                 others only    -             -             ambiguous: S and those
+//	S       -                 none           S alone       -             certain, as above
+//	S       -                 none           -             -             strong: S
+//	-       -                 one            -             not another   strong: that one
+//	-       -                 several        -             one, as the whole command  strong: the one named
+//	-       -                 some           -             others too    ambiguous: all of them
+//	-       -                 several        -             -             ambiguous: all of them; a path in a command proves nothing
+//	-       -                 none           M alone       only M        strong: M
+//	-       -                 none           M and others  only M        ambiguous: all of them, unless M is the whole command: strong
+//	-       -                 none           -             only M        weak: M
+//	-       -                 none           -             several       ambiguous: all of them
+//	-       -                 none           one           none          weak: that one
+//	-       -                 none           several       none          ambiguous: all of them
+//	-       -                 none           none          none          weak: the working directory's, else none
 //
 // Where several calls fit that speak for different skills, a single answer is
-// still ambiguous: it may be the other call.
+// still ambiguous: it may be the other call. So it is where the records may have
+// been written by somebody else than OpenClaw.
 func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []event.SkillID, why []event.Evidence) {
 	read, earlier := skillsOf(s.read), skillsOf(s.earlier)
 	why = s.evidence()
 	one := func(id event.SkillID, c event.Confidence) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence) {
-		if s.split {
-			return nil, event.Ambiguous, []event.SkillID{id}, why
+		if s.split || s.forged != "" {
+			var all skillSet
+			for _, x := range append(append(skillSet{id}, read...), earlier...) {
+				all.add(x)
+			}
+			if s.forged == "" {
+				all = all[:1]
+			}
+			return nil, event.Ambiguous, all, why
 		}
 		return &id, c, nil, append(why, s.rejected(id, read, earlier)...)
 	}
@@ -64,9 +76,9 @@ func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []ev
 	if s.script != nil && s.script.opened {
 		own := skillSet{s.script.skill}
 		switch {
-		case len(s.callers) > 0:
-			return several(own, s.callers)
-		case read.has(own[0]) || len(read) == 0 && earlier.has(own[0]):
+		case len(s.callers)+len(s.authors) > 0:
+			return several(own, s.callers, s.authors)
+		case read.has(own[0]) || len(read) == 0 && len(earlier) == 1 && earlier.has(own[0]):
 			if s.callKnown && len(read) <= 1 {
 				return one(own[0], event.Certain)
 			}
@@ -76,11 +88,18 @@ func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []ev
 		}
 		return one(own[0], event.Strong)
 	}
+	if byCommand(s.read) && len(earlier.except(read)) > 0 {
+		// To have a file printed is easily made up; what was read before is not out of the way by it.
+		read, earlier = nil, append(earlier, read.except(earlier)...)
+	}
 	named := slices.Clone(s.mentioned)
 	if s.script != nil {
 		named.add(s.script.skill)
 	}
-	return weighUnscripted(read, earlier, named, s.cwd, one, several)
+	for _, id := range s.authors {
+		named.add(id)
+	}
+	return weighUnscripted(read, earlier, named, s.cwd, s.whole, one, several)
 }
 
 type verdict = func(event.SkillID, event.Confidence) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence)
@@ -88,19 +107,22 @@ type verdict = func(event.SkillID, event.Confidence) (*event.SkillID, event.Conf
 type doubt = func(...skillSet) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence)
 
 // weighUnscripted is the lower half of the table in weigh.
-func weighUnscripted(read, earlier, named, cwd skillSet, one verdict, several doubt) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence) {
+func weighUnscripted(read, earlier, named, cwd skillSet, whole *event.SkillID, one verdict, several doubt) (*event.SkillID, event.Confidence, []event.SkillID, []event.Evidence) {
+	alone := len(named) == 1 && whole != nil && whole.Dir == named[0].Dir
 	stranger := slices.ContainsFunc(named, func(id event.SkillID) bool { return !read.has(id) })
 	switch {
 	case len(read) > 0 && stranger:
 		return several(read, named)
 	case len(read) == 1:
 		return one(read[0], event.Strong)
-	case len(read) > 1 && len(named) == 1:
+	case len(read) > 1 && alone:
 		return one(named[0], event.Strong)
 	case len(read) > 1:
 		return several(read)
-	case len(named) == 1 && earlier.has(named[0]):
+	case len(named) == 1 && earlier.has(named[0]) && (alone || len(earlier) == 1):
 		return one(named[0], event.Strong)
+	case len(named) == 1 && earlier.has(named[0]):
+		return several(named, earlier)
 	case len(named) == 1:
 		return one(named[0], event.Weak)
 	case len(named) > 1:
@@ -137,6 +159,11 @@ func (s signals) rejected(answer event.SkillID, read, earlier skillSet) []event.
 	return why
 }
 
+// byCommand reports whether no skill was read by the tool for that.
+func byCommand(reads []read) bool {
+	return !slices.ContainsFunc(reads, func(r read) bool { return !r.command })
+}
+
 func skillsOf(reads []read) skillSet {
 	var set skillSet
 	for _, r := range reads {
@@ -164,6 +191,9 @@ func (s signals) evidence() []event.Evidence {
 	}
 	if len(s.callers) > 0 {
 		add("calling_script", "that script was itself started by a script of: %s", s.callers.names())
+	}
+	if s.forged != "" {
+		add("records_in_doubt", "%s", s.forged)
 	}
 	for _, r := range s.read {
 		add("skill_read", "%s in this run, at %s", r.how, r.at.UTC().Format("15:04:05.000"))

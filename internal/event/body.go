@@ -414,6 +414,7 @@ type Skill struct {
 	Installed time.Time // from metadata, else the modification time of SKILL.md
 	OwnerUID  uint32    // owner of SKILL.md
 	EnvNames  []string  // variable names that look like secrets and occur in its files
+	Links     []string  // symbolic links in the root that lead to Dir
 	Err       string    // why hash or metadata are incomplete
 }
 

@@ -46,6 +46,7 @@ type gateway struct {
 	service   bool // as under the systemd unit
 	cmd       *exec.Cmd
 	proc      truth.Proc
+	ended     chan struct{} // closed when it has
 }
 
 // newGateway lays out the home: canary secrets, settings, skills.
@@ -135,7 +136,7 @@ func (g *gateway) openclaw(ctx context.Context, args ...string) *exec.Cmd {
 // whatever it left, when the test ends.
 func (g *gateway) start(t *testing.T) {
 	t.Helper()
-	out, err := os.Create(g.log)
+	out, err := os.Create(g.log) // of an earlier start nothing is left
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,12 +147,13 @@ func (g *gateway) start(t *testing.T) {
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
+	cmd, ended := g.cmd, make(chan struct{})
+	g.ended = ended
 	go func() {
-		_ = g.cmd.Wait() // how it ended is in its log
+		_ = cmd.Wait() // how it ended is in its log
 		close(ended)
 	}()
-	t.Cleanup(func() { g.stop(t, ended) })
+	t.Cleanup(func() { g.stop(t, cmd, ended) })
 	if g.proc, _, err = truth.Stat(int32(g.cmd.Process.Pid)); err != nil {
 		t.Fatal(err)
 	}
@@ -170,12 +172,12 @@ func (g *gateway) start(t *testing.T) {
 }
 
 // stop ends the gateway and then every process that still has its home.
-func (g *gateway) stop(t *testing.T, ended <-chan struct{}) {
-	_ = g.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+func (g *gateway) stop(t *testing.T, cmd *exec.Cmd, ended <-chan struct{}) {
+	_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 	select {
 	case <-ended:
 	case <-time.After(20 * time.Second):
-		_ = g.cmd.Process.Kill()
+		_ = cmd.Process.Kill()
 		<-ended
 	}
 	dirs, err := filepath.Glob("/proc/[0-9]*")

@@ -20,25 +20,10 @@ import (
 
 func TestEndToEnd(t *testing.T) {
 	needs(t)
-	cache := cacheDir(t)
-	in := installOpenClaw(t.Context(), t, cache)
-	dir := runDir(t, cache)
-	recorder, err := truth.Listen(filepath.Join(dir, "truth.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := recorder.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	llm := &model.Server{}
-	api := httptest.NewServer(llm)
-	t.Cleanup(api.Close)
-	base := stage{deed: filepath.Join(dir, "bin", "deed"), endpoint: newEndpoint(t), sink: newSink(t), recorder: recorder}
-	build(t.Context(), t, "./deed", base.deed, "-X main.socket="+filepath.Join(dir, "truth.sock"))
-	plain := base.with(newGateway(t, in, filepath.Join(dir, "plain"), false, api.URL+"/v1", base.vars(dir)))
-	service := base.with(newGateway(t, in, filepath.Join(dir, "service"), true, api.URL+"/v1", base.vars(dir)))
+	h := newHouse(t)
+	dir, base, llm := h.dir, h.base, h.llm
+	plain := base.with(h.gateway(t, "plain", false))
+	service := base.with(h.gateway(t, "service", true))
 
 	// One gateway runs before clawwatch does, the other starts after it.
 	plain.start(t)
@@ -61,6 +46,41 @@ func TestEndToEnd(t *testing.T) {
 	}
 }
 
+// A house is what gateways, skills and the test have in common in one run.
+type house struct {
+	install
+	dir  string
+	base stage
+	llm  *model.Server
+	api  string // the model's address
+}
+
+func newHouse(t *testing.T) house {
+	t.Helper()
+	cache := cacheDir(t)
+	h := house{install: installOpenClaw(t.Context(), t, cache), dir: runDir(t, cache), llm: &model.Server{}}
+	recorder, err := truth.Listen(filepath.Join(h.dir, "truth.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := recorder.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	api := httptest.NewServer(h.llm)
+	t.Cleanup(api.Close)
+	h.api = api.URL + "/v1"
+	h.base = stage{deed: filepath.Join(h.dir, "bin", "deed"), endpoint: newEndpoint(t), sink: newSink(t), recorder: recorder, llm: h.llm}
+	build(t.Context(), t, "./deed", h.base.deed, "-X main.socket="+filepath.Join(h.dir, "truth.sock"))
+	return h
+}
+
+func (h house) gateway(t *testing.T, name string, service bool) *gateway {
+	t.Helper()
+	return newGateway(t, h.install, filepath.Join(h.dir, name), service, h.api, h.base.vars(h.dir))
+}
+
 // playAll plays the scenarios of both gateways side by side and returns the
 // truth of them.
 func playAll(t *testing.T, llm *model.Server, plain, service *stage) truth.Input {
@@ -75,9 +95,9 @@ func playAll(t *testing.T, llm *model.Server, plain, service *stage) truth.Input
 		})
 	}
 	wg.Wait()
-	in := truth.Input{Labels: map[string]truth.Label{}}
+	in := truth.Input{Labels: map[string]truth.Label{}, Rules: truth.Judged, Enough: truth.Enough}
 	for s, scenarios := range programme {
-		for word, label := range s.labels {
+		for word, label := range s.labels.known {
 			in.Labels[word] = label
 		}
 		for _, sc := range scenarios {

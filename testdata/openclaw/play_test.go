@@ -27,6 +27,13 @@ func (s *stage) play(ctx context.Context, t *testing.T, llm *model.Server, sc sc
 			}
 		})
 	}
+	if sc.during != nil {
+		wg.Go(func() {
+			if err := sc.during(ctx); err != nil {
+				t.Errorf("%s %s: %v", s.name, sc.name, err)
+			}
+		})
+	}
 	wg.Wait()
 	if sc.after != nil {
 		if err := sc.after(ctx); err != nil {
@@ -38,7 +45,7 @@ func (s *stage) play(ctx context.Context, t *testing.T, llm *model.Server, sc sc
 
 // marker ties a message to its conversation in the script, and what the model
 // then says to the session.
-func (s *stage) marker(k talk) string { return "[" + s.name + " " + k.session + "]" }
+func (s *stage) marker(k talk) string { return "[" + s.name + " " + k.session + k.again + "]" }
 
 func (s *stage) hold(ctx context.Context, llm *model.Server, word string, k talk) error {
 	llm.Say(model.Script{s.marker(k): k.turns})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/clawwatch/clawwatch/testdata/openclaw/model"
@@ -16,6 +17,7 @@ import (
 type scenario struct {
 	name   string
 	talks  []talk
+	during func(context.Context) error // while they go on
 	after  func(context.Context) error // once the talks are over
 	alerts []truth.Expect
 	quiet  bool // none of the judged rules may fire
@@ -26,6 +28,7 @@ type talk struct {
 	session string // the name; the key is agent:main:NAME
 	model   string // empty: the default
 	turns   []model.Turn
+	again   string       // of a later message to the same session: what tells its conversation from the others
 	inproc  []truth.Line // what the gateway itself does
 	fails   bool         // the turn ends with an error
 }
@@ -37,13 +40,21 @@ type stage struct {
 	deed     string // path of the program
 	endpoint string // the approved address
 	sink     *sink  // the one that is not
-	labels   map[string]truth.Label
+	labels   *labels
 	recorder *truth.Recorder
+	llm      *model.Server
+}
+
+// labels are handed out to scenarios that may play at the same time.
+type labels struct {
+	sync.Mutex
+	known  map[string]truth.Label
+	limits map[string]truth.Verdict
 }
 
 // with is the stage of one gateway.
 func (s stage) with(g *gateway) *stage {
-	s.gateway, s.labels = g, map[string]truth.Label{}
+	s.gateway, s.labels = g, &labels{known: map[string]truth.Label{}, limits: map[string]truth.Verdict{}}
 	return &s
 }
 
@@ -62,8 +73,10 @@ func key(session string) string {
 
 // label is a new opaque word for what a skill does in a session of a scenario.
 func (s *stage) label(scenario, session, skill string) string {
-	word := fmt.Sprintf("%c%02d", s.name[0], len(s.labels)+1)
-	s.labels[word] = truth.Label{Scenario: s.name + " " + scenario, Gateway: s.state, Session: key(session), Skill: skill}
+	s.labels.Lock()
+	defer s.labels.Unlock()
+	word := fmt.Sprintf("%c%02d", s.name[0], len(s.labels.known)+1)
+	s.labels.known[word] = truth.Label{Scenario: s.name + " " + scenario, Gateway: s.state, Session: key(session), Skill: skill}
 	return word
 }
 

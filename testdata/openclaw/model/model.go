@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +32,9 @@ type Turn struct {
 type Call struct {
 	Tool string
 	Args map[string]any
+	// Fill completes the arguments from what the request said, where it is not nil.
+	// It must not ask the server.
+	Fill func(args map[string]any, heard string) map[string]any
 }
 
 // An Answer is what was said to one request.
@@ -40,6 +44,7 @@ type Answer struct {
 	Turn   int
 	Status int
 	Calls  []SentCall
+	Heard  string // all that the request's messages said
 }
 
 // A SentCall is a Call as it was sent.
@@ -124,17 +129,29 @@ func (s *Server) next(req request) (Answer, Turn) {
 	if turns := s.script[marker]; n < len(turns) {
 		turn = turns[n]
 	}
-	a := Answer{Marker: marker, Turn: n, Status: http.StatusOK}
+	a := Answer{Marker: marker, Turn: n, Status: http.StatusOK, Heard: heard(req.Messages)}
 	if turn.Status != 0 {
 		a.Status = turn.Status
 	} else {
 		a.ID = fmt.Sprintf("chatcmpl-%d", s.asked)
+		turn.Calls = slices.Clone(turn.Calls)
 		for i, c := range turn.Calls {
+			if c.Fill != nil {
+				turn.Calls[i].Args = c.Fill(c.Args, heard(req.Messages))
+			}
 			a.Calls = append(a.Calls, SentCall{ID: fmt.Sprintf("call_%d_%d", s.asked, i), Tool: c.Tool})
 		}
 	}
 	s.answers = append(s.answers, a)
 	return a, turn
+}
+
+func heard(messages []message) string {
+	var all strings.Builder
+	for _, m := range messages {
+		all.WriteString(m.text())
+	}
+	return all.String()
 }
 
 // pick finds the conversation and its turn.

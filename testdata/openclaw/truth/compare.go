@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// enough is the least share, in percent, of the deeds of skills that must be
-// attributed right.
-const enough = 95
+// Enough is the least share, in percent, of the deeds of skills that must be
+// attributed right where nothing is out of the ordinary.
+const Enough = 95
 
-// rules are those that the product is judged by: each must have been raised.
-var rules = []string{
+// Judged are the rules that the product is judged by.
+var Judged = []string{
 	"environment-access", "file-outside-approved-directories", "llm-auth-failure", "restricted-data-access",
 	"skill-installation", "unapproved-endpoint", "unusual-data-volume",
 }
@@ -30,7 +30,10 @@ type Input struct {
 	Lines  []Line
 	Labels map[string]Label
 	Expect []Expect
-	Quiet  []string // scenarios in which no rule may fire
+	Quiet  []string           // scenarios in which no rule may fire
+	Rules  []string           // each must have been raised
+	Enough int                // least share of the deeds of skills that must be right, in percent
+	Limits map[string]Verdict // by label: nothing of it may be worse; not listed: Wrong and Missing are faults
 	Events []Event
 	Alerts []Alert
 }
@@ -73,8 +76,8 @@ func Compare(in Input) Report {
 	for _, name := range slices.Sorted(maps.Keys(c.rows)) {
 		c.report.Rows = append(c.report.Rows, *c.rows[name])
 	}
-	if c.report.Sure*100 < c.report.Deeds*enough {
-		c.fault("%d of %d deeds of skills attributed right, want %d %%", c.report.Sure, c.report.Deeds, enough)
+	if c.report.Sure*100 < c.report.Deeds*in.Enough {
+		c.fault("%d of %d deeds of skills attributed right, want %d %%", c.report.Sure, c.report.Deeds, in.Enough)
 	}
 	return c.report
 }
@@ -121,9 +124,10 @@ func (c *comparison) line(l Line) {
 		}
 	}
 	what := fmt.Sprintf("%s: %s: %s, said %s", v, label, l, seen)
-	switch v {
-	case Right:
-	case Wrong, Missing:
+	limit, limited := c.Limits[l.Label]
+	switch {
+	case v == Right:
+	case v == Wrong, limited && v > limit && !aside(l), !limited && v == Missing:
 		c.report.Faults = append(c.report.Faults, what)
 	default:
 		c.report.Doubts = append(c.report.Doubts, what)

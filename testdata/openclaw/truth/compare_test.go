@@ -57,7 +57,7 @@ func world(t *testing.T, events, alerts string) Input {
 			{Label: "k2", Rule: "llm-auth-failure"},
 			{Label: "k4", Rule: "skill-installation", Installed: "new"},
 		},
-		Quiet: []string{"notes"},
+		Quiet: []string{"notes"}, Rules: Judged, Enough: Enough,
 	}
 	var err error
 	if in.Events, err = Decode[Event](strings.NewReader(events)); err != nil {
@@ -157,7 +157,7 @@ func TestDoubtIsNoFaultWhileItIsRare(t *testing.T) {
 		e.ID, e.Process.Proc = fmt.Sprint("n", i), p
 		in.Events = append(in.Events, e)
 	}
-	in.Events[1].Attribution = &Attribution{Gateway: "/g", Session: "s", Confidence: "ambiguous", Candidates: []Skill{{"notes"}, {"weather"}}}
+	in.Events[1].Attribution = &Attribution{Gateway: "/g", Session: "s", Confidence: "ambiguous", Candidates: []Skill{{Name: "notes"}, {Name: "weather"}}}
 	r := Compare(in)
 	if err := r.Err(); err != nil {
 		t.Error(err)
@@ -206,4 +206,25 @@ func FuzzDecode(f *testing.F) {
 			Compare(Input{Events: events})
 		}
 	})
+}
+
+func TestALimitIsWhatALabelMayBeAtWorst(t *testing.T) {
+	weak := strings.ReplaceAll(said, `"confidence":"strong"`, `"confidence":"weak"`)
+	for limit, fails := range map[Verdict]bool{Right: true, Unsure: false, None: false} {
+		in := world(t, weak, raised)
+		in.Enough, in.Limits = 0, map[string]Verdict{"k1": limit}
+		if err := Compare(in).Err(); (err != nil) != fails {
+			t.Errorf("limit %s: %v", limit, err)
+		}
+	}
+}
+
+func TestASkillOfTheSameNameElsewhereIsWrong(t *testing.T) {
+	in := world(t, said, raised)
+	l := in.Labels["k1"]
+	l.Dir = "/skills/weather"
+	in.Labels["k1"] = l
+	if err := Compare(in).Err(); err == nil || !strings.Contains(err.Error(), "wrong") {
+		t.Errorf("got %v", err)
+	}
 }

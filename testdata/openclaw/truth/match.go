@@ -30,9 +30,9 @@ func judge(a *Attribution, truth Label) Verdict {
 	}
 	whole := a.Gateway != "" && (a.Session != "" || truth.Session == "")
 	switch {
-	case a.Skill != nil && a.Skill.Name != truth.Skill:
+	case a.Skill != nil && !truth.is(*a.Skill):
 		return Wrong
-	case a.Confidence == "ambiguous" && truth.Skill != "" && !slices.Contains(a.Candidates, Skill{truth.Skill}):
+	case a.Confidence == "ambiguous" && truth.Skill != "" && !slices.ContainsFunc(a.Candidates, truth.is):
 		return Wrong
 	case a.Confidence == "ambiguous":
 		return Ambiguous
@@ -43,6 +43,9 @@ func judge(a *Attribution, truth Label) Verdict {
 	}
 	return Unsure
 }
+
+// is reports whether the skill named is the true one.
+func (l Label) is(s Skill) bool { return s.Name == l.Skill && (l.Dir == "" || s.Dir == l.Dir) }
 
 // find is every event that tells of the line. The environment that a process
 // is handed may be told of at any process that handed it on: the nearest one

@@ -25,7 +25,7 @@ type Recorder struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	lines   []Line
-	doing   int // deeds claimed and not yet done
+	doing   map[string]int // deeds claimed and not yet done, by label
 	met     map[string]int
 	errs    []error
 	closed  bool
@@ -37,7 +37,7 @@ func Listen(path string) (*Recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for deeds: %w", err)
 	}
-	r := &Recorder{listener: l, met: map[string]int{}}
+	r := &Recorder{listener: l, met: map[string]int{}, doing: map[string]int{}}
 	r.changed = sync.NewCond(&r.mu)
 	r.done.Go(r.accept)
 	return r, nil
@@ -69,18 +69,27 @@ func (r *Recorder) Lines() ([]Line, error) {
 	return append([]Line(nil), r.lines...), errors.Join(r.errs...)
 }
 
-// Await returns when as many lines as asked for satisfy want and no deed is
-// still being done, or with an error after the time.
+// Await returns when as many lines as asked for satisfy want and no deed of their
+// labels is still being done, or with an error after the time.
 func (r *Recorder) Await(limit time.Duration, n int, want func(Line) bool) error {
 	return r.await(limit, func() bool {
-		found := 0
+		found, doing := 0, 0
 		for _, l := range r.lines {
 			if want(l) {
 				found++
+				doing += r.doing[l.Label]
 			}
 		}
-		return found >= n && r.doing == 0
+		return found >= n && doing == 0
 	})
+}
+
+// at counts the deeds of a label that are being done.
+func (r *Recorder) at(label string, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.doing[label] += n
+	r.changed.Broadcast()
 }
 
 // Arrive takes part in a meeting without waiting for the others.
@@ -117,9 +126,6 @@ func (r *Recorder) accept() {
 		if err != nil {
 			return // closed
 		}
-		r.mu.Lock()
-		r.doing++
-		r.mu.Unlock()
 		r.done.Go(func() {
 			defer conn.Close()
 			err := r.serve(conn.(*net.UnixConn))
@@ -128,7 +134,6 @@ func (r *Recorder) accept() {
 			if err != nil {
 				r.errs = append(r.errs, err)
 			}
-			r.doing--
 			r.changed.Broadcast()
 		})
 	}
@@ -144,6 +149,8 @@ func (r *Recorder) serve(conn *net.UnixConn) error {
 	if err := json.Unmarshal(text, &c); err != nil {
 		return fmt.Errorf("parse a claim: %w", err)
 	}
+	r.at(c.Label, 1)
+	defer r.at(c.Label, -1)
 	p, up, exe, err := identify(conn, c.Parent)
 	if err != nil {
 		return fmt.Errorf("identify who claims %s %q: %w", c.Op, c.Args, err)

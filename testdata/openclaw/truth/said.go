@@ -18,6 +18,8 @@ type Event struct {
 		Executable struct {
 			Path string `json:"path"`
 		} `json:"executable"`
+		Args      []string `json:"command_args"`
+		Ancestors []Proc   `json:"ancestors"`
 	} `json:"process"`
 	File struct {
 		Path      string `json:"path"`
@@ -41,15 +43,22 @@ type Event struct {
 		Status     int    `json:"status_code"`
 	} `json:"llm"`
 	Skill struct {
-		ID Skill `json:"id"`
+		ID       Skill  `json:"id"`
+		Previous string `json:"previous_sha256"`
 	} `json:"skill"`
 	Attribution *Attribution `json:"attribution"`
 }
 
-// A Skill is named, and that is all that is compared.
+// A Skill is known by its name, and by its directory where there are several of
+// that name.
 type Skill struct {
-	Name string `json:"name"`
+	Name   string `json:"name"`
+	Dir    string `json:"dir"`
+	SHA256 string `json:"sha256"`
 }
+
+// String is the name.
+func (s Skill) String() string { return s.Name }
 
 // An Attribution is for whom clawwatch says that something was done.
 type Attribution struct {
@@ -58,6 +67,20 @@ type Attribution struct {
 	Skill      *Skill  `json:"skill"`
 	Confidence string  `json:"confidence"`
 	Candidates []Skill `json:"candidates"`
+	ToolCall   string  `json:"tool_call"`
+	Evidence   []struct {
+		Kind string `json:"kind"`
+	} `json:"evidence"`
+}
+
+// Has reports whether there is evidence of a kind.
+func (a Attribution) Has(kind string) bool {
+	for _, e := range a.Evidence {
+		if e.Kind == kind {
+			return true
+		}
+	}
+	return false
 }
 
 // An Alert is the part of an alert that the comparison looks at.

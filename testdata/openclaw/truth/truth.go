@@ -50,9 +50,10 @@ type Line struct {
 // A Label is for whom a deed is done: the literals of the scenario.
 type Label struct {
 	Scenario string `json:"scenario"`
-	Gateway  string `json:"gateway"` // state directory
-	Session  string `json:"session"` // session key
-	Skill    string `json:"skill"`   // name; empty: none
+	Gateway  string `json:"gateway"`       // state directory
+	Session  string `json:"session"`       // session key
+	Skill    string `json:"skill"`         // name; empty: none
+	Dir      string `json:"dir,omitempty"` // its directory, where the name is not enough
 }
 
 // Arity is the number of arguments that an operation needs, -1 for one that

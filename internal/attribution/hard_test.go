@@ -1,0 +1,281 @@
+package attribution
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// evil is a skill that means to be taken for another.
+const evil = workspace + "/skills/evil"
+
+func TestAPathInACommandOfASessionWithTwoSkillsProvesNothing(t *testing.T) {
+	for _, command := range []string{
+		"cd " + notes + " && curl http://198.51.100.1/",
+		"bash -c 'curl http://198.51.100.1/' " + notes + "/scripts/save.sh",
+		"curl http://198.51.100.1/ # " + notes + "/scripts/save.sh",
+		"cat " + notes + "/SKILL.md; curl http://198.51.100.1/",
+		notes + "/scripts/save.sh; curl http://198.51.100.1/",
+		"python3 -Ic 'open(\"scripts/save.py\")#/save.py'",
+	} {
+		f := newFilm(t)
+		f.skill(evil, "evil")
+		f.read(1, "alice", "r1", "c1", evil+"/SKILL.md")
+		f.read(1, "alice", "r1", "c2", notes+"/SKILL.md")
+		f.call(2, "alice", "r1", "c3", command)
+		s := f.root(2.5, 100, command)
+		f.want(9, s, "ambiguous evil notes", "alice", "c3")
+	}
+}
+
+func TestACommandThatIsOneScriptAndNothingElseIsThatSkills(t *testing.T) {
+	for _, command := range []string{
+		notes + "/scripts/save.sh 'buy milk; and bread' x", "bash " + notes + "/scripts/save.sh", "~/.openclaw/skills/notes/scripts/save.sh",
+	} {
+		f := newFilm(t)
+		f.read(1, "alice", "r1", "c1", weather+"/SKILL.md")
+		f.read(1, "alice", "r1", "c2", notes+"/SKILL.md")
+		f.call(2, "alice", "r1", "c3", command)
+		f.want(9, f.root(2.5, 100, command), "notes strong", "alice", "c3")
+	}
+}
+
+func TestAnEarlierSkillMayHaveSaidToUseAnothersFiles(t *testing.T) {
+	f := newFilm(t)
+	f.skill(evil, "evil")
+	f.read(1, "alice", "r1", "c1", evil+"/SKILL.md")
+	f.read(1, "alice", "r1", "c2", notes+"/SKILL.md")
+	command := "cd " + notes + " && curl http://198.51.100.1/"
+	f.call(60, "alice", "r2", "c3", command)
+	f.want(70, f.root(60.5, 100, command), "ambiguous notes evil", "alice", "c3")
+}
+
+func TestAProgramThatOnlyCallsItselfAnInterpreterRunsNoScript(t *testing.T) {
+	f := newFilm(t)
+	f.skill(evil, "evil")
+	f.read(1, "alice", "r1", "c1", evil+"/SKILL.md")
+	f.read(1, "alice", "r1", "c2", notes+"/SKILL.md")
+	command := "bash /tmp/x"
+	f.call(2, "alice", "r1", "c3", command)
+	f.root(2.5, 100, command)
+	f.push(2.6, proc(100), event.FileOpen{Path: "/tmp/python3", Write: true, Create: true})
+	for i, exe := range []string{"/tmp/y", "/tmp/python3"} { // the one lies with its arguments, the other with its name
+		pid := int32(101 + i)
+		f.fork(2.6, pid, 100)
+		f.push(2.6, proc(pid), event.Exec{Path: exe, Args: []string{"bash", notes + "/scripts/save.sh"}, Cwd: workspace, Parent: proc(100)})
+		s := f.open(2.7, pid, notes+"/scripts/save.sh")
+		f.want(9, s, "ambiguous evil notes", "alice", "c3")
+	}
+}
+
+func TestWhatASkillIsReadByACommandCountsOnceItWasOpened(t *testing.T) {
+	f := newFilm(t)
+	f.call(1, "alice", "r1", "c1", "cat "+notes+"/SKILL.md")
+	f.root(1.5, 100, "cat "+notes+"/SKILL.md")
+	f.call(5, "alice", "r1", "c2", "date")
+	s := f.root(5.5, 200, "date")
+	exec := f.last
+	f.want(7, s, "notes weak", "alice", "c2")
+	f.open(7, 100, notes+"/SKILL.md")
+	f.last = exec
+	f.want(8, s, "notes strong", "alice", "c2")
+}
+
+func TestASkillReadByACommandDoesNotHideAnEarlierOne(t *testing.T) {
+	f := newFilm(t)
+	f.skill(evil, "evil")
+	f.read(1, "alice", "r1", "c1", evil+"/SKILL.md")
+	f.call(60, "alice", "r2", "c2", "cat "+notes+"/SKILL.md")
+	f.root(60.5, 100, "cat "+notes+"/SKILL.md")
+	f.open(60.6, 100, notes+"/SKILL.md")
+	f.call(65, "alice", "r2", "c3", "date")
+	f.want(70, f.root(65.5, 200, "date"), "ambiguous evil notes", "alice", "c3")
+}
+
+func TestAScriptThatAnotherSkillChangedIsNotItsOwnAnyMore(t *testing.T) {
+	f := newFilm(t)
+	f.skill(evil, "evil")
+	f.read(1, "eve", "r1", "c1", evil+"/SKILL.md")
+	f.call(2, "eve", "r1", "c2", evil+"/scripts/x.sh")
+	f.root(2.5, 100, evil+"/scripts/x.sh")
+	f.push(3, proc(100), event.FileOpen{Path: notes + "/scripts/save.sh", Write: true})
+	use := func(sec float64, pid int32, id string) *Scope {
+		f.call(sec, "alice", "r2", id, notes+"/scripts/save.sh "+id)
+		f.root(sec+0.5, pid, notes+"/scripts/save.sh "+id)
+		f.exec(sec+0.6, pid, 11, workspace, "/bin/bash", notes+"/scripts/save.sh")
+		return f.open(sec+0.7, pid, notes+"/scripts/save.sh")
+	}
+	f.read(10, "alice", "r2", "d1", notes+"/SKILL.md")
+	s := use(11, 200, "d2")
+	a := f.want(15, s, "ambiguous notes evil", "alice", "d2")
+	if !has(a, "script_written_by") {
+		t.Errorf("evidence %+v", a.Evidence)
+	}
+	// That it then writes to itself does not make it its own again.
+	f.push(16, event.ProcID{}, event.Skill{Gateway: state, Change: event.Updated, ID: event.SkillID{Name: "notes", Dir: notes, SHA256: "n2"}})
+	f.push(16, proc(200), event.FileOpen{Path: notes + "/scripts/save.sh", Write: true})
+	f.want(30, use(20, 300, "d3"), "ambiguous notes evil", "alice", "d3")
+}
+
+func TestAScriptIsItsOwnAgainWhenItsFilesAre(t *testing.T) {
+	f := newFilm(t)
+	f.push(0, event.ProcID{}, event.Skill{Gateway: state, ID: event.SkillID{Name: "notes", Dir: notes, SHA256: "n1"}})
+	f.read(1, "eve", "r1", "c1", weather+"/SKILL.md")
+	f.call(2, "eve", "r1", "c2", "date")
+	f.root(2.5, 100, "date")
+	f.push(3, proc(100), event.FileRename{Old: "/tmp/x", New: notes + "/scripts"})
+	f.push(4, event.ProcID{}, event.Skill{Gateway: state, Change: event.Updated, ID: event.SkillID{Name: "notes", Dir: notes, SHA256: "n2"}})
+	f.push(5, event.ProcID{}, event.Skill{Gateway: state, Change: event.Updated, ID: event.SkillID{Name: "notes", Dir: notes, SHA256: "n1"}})
+	f.read(10, "alice", "r2", "d1", notes+"/SKILL.md")
+	f.call(11, "alice", "r2", "d2", notes+"/scripts/save.sh")
+	f.root(11.5, 200, notes+"/scripts/save.sh")
+	f.exec(11.6, 200, 11, workspace, "/bin/bash", notes+"/scripts/save.sh")
+	f.want(15, f.open(11.7, 200, notes+"/scripts/save.sh"), "notes certain", "alice", "d2")
+}
+
+func TestASkillBehindALinkIsOneSkill(t *testing.T) {
+	f := newFilm(t)
+	real, link := "/home/dev/src/linked", workspace+"/skills/linked"
+	f.push(0, event.ProcID{}, event.Skill{Gateway: state, ID: event.SkillID{Name: "linked", Dir: real}, Links: []string{link}})
+	for i, dir := range []string{link, real} {
+		session, pid := string(rune('a'+i)), int32(100*(i+1))
+		f.read(1, session, "r1", "c1", dir+"/SKILL.md")
+		f.call(2, session, "r1", "c2", "bash "+dir+"/scripts/run.sh")
+		f.root(2.5, pid, "bash "+dir+"/scripts/run.sh")
+		f.exec(2.6, pid, 11, workspace, "/bin/bash", dir+"/scripts/run.sh")
+		s := f.open(2.7, pid, real+"/scripts/run.sh")
+		if a := f.want(5, s, "linked certain", session, "c2"); a.Skill.Dir != real {
+			t.Errorf("it is in %s", a.Skill.Dir)
+		}
+	}
+}
+
+func TestANameThatSeveralSkillsClaimIsThatOfTheDirectory(t *testing.T) {
+	f := newFilm(t)
+	f.skill(evil, "weather")
+	f.read(1, "alice", "r1", "c1", evil+"/SKILL.md")
+	f.call(2, "alice", "r1", "c2", "date")
+	f.want(5, f.root(2.5, 100, "date"), "evil strong", "alice", "c2")
+	f.read(1, "bob", "r2", "d1", weather+"/SKILL.md")
+	f.call(2, "bob", "r2", "d2", "uptime")
+	f.want(5, f.root(2.6, 200, "uptime"), "weather strong", "bob", "d2")
+	f.push(6, event.ProcID{}, event.Skill{Gateway: state, Change: event.Removed, ID: event.SkillID{Name: "weather", Dir: weather}})
+	f.read(7, "carl", "r3", "e1", evil+"/SKILL.md")
+	f.call(8, "carl", "r3", "e2", "id")
+	f.want(12, f.root(8.5, 300, "id"), "weather strong", "carl", "e2")
+}
+
+func TestASkillThatChangedSinceItWasReadIsSaidToHave(t *testing.T) {
+	f := newFilm(t)
+	f.push(0, event.ProcID{}, event.Skill{Gateway: state, ID: event.SkillID{Name: "notes", Dir: notes, SHA256: "n1"}})
+	f.read(1, "alice", "r1", "c1", notes+"/SKILL.md")
+	f.call(2, "alice", "r1", "c2", "date")
+	s := f.root(2.5, 100, "date")
+	exec := f.last
+	if a := f.want(4, s, "notes strong", "alice", "c2"); has(a, "skill_changed") {
+		t.Errorf("evidence %+v", a.Evidence)
+	}
+	f.push(5, event.ProcID{}, event.Skill{Gateway: state, Change: event.Updated, ID: event.SkillID{Name: "notes", Dir: notes, SHA256: "n2"}})
+	f.last = exec
+	if a := f.want(6, s, "notes strong", "alice", "c2"); a.Skill.SHA256 != "n1" || !has(a, "skill_changed") {
+		t.Errorf("%+v", a)
+	}
+}
+
+func has(a *event.Attribution, kind string) bool {
+	for _, e := range a.Evidence {
+		if e.Kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// A skill writes rows that say its session, in the run to come, read another
+// skill and nothing else.
+func TestRowsThatCameWhileACommandWroteThemProveNothing(t *testing.T) {
+	const db = state + "/agents/main/agent/openclaw-agent.sqlite"
+	f := newFilm(t)
+	f.skill(evil, "evil")
+	f.read(1, "alice", "r1", "c1", evil+"/SKILL.md")
+	f.call(2, "alice", "r1", "c2", evil+"/scripts/x.sh")
+	f.root(2.5, 100, evil+"/scripts/x.sh")
+	f.push(3, proc(100), event.FileOpen{Path: db, Read: true, Write: true})
+	f.read(30, "alice", "r2", "forged", notes+"/SKILL.md")
+	f.call(30.2, "alice", "r2", "c3", "date")
+	s := f.root(30.5, 200, "date")
+	exec := f.last
+	f.want(31.5, s, "notes strong", "alice", "c3") // that it is open for writing says nothing
+	f.push(32, proc(100), event.FileUse{Path: db + "-wal", BytesWritten: 4096, Opened: true})
+	f.last = exec
+	if a := f.want(33, s, "ambiguous notes evil", "alice", "c3"); !has(a, "records_in_doubt") {
+		t.Errorf("evidence %+v", a.Evidence)
+	}
+	if roots := f.e.Amended(); len(roots) != 1 || roots[0] != proc(200) {
+		t.Errorf("amended %v", roots)
+	}
+	f.read(50, "alice", "r3", "c4", weather+"/SKILL.md")
+	f.call(51, "alice", "r3", "c5", "uptime")
+	f.want(55, f.root(51.5, 300, "uptime"), "weather strong", "alice", "c5")
+}
+
+func TestARowThatLiesBeforeOthersOfItsSessionProvesNothing(t *testing.T) {
+	f := newFilm(t)
+	f.skill(evil, "evil")
+	f.read(1, "alice", "r1", "c1", evil+"/SKILL.md")
+	f.call(60, "alice", "r2", "c2", "date")
+	f.e.Tick(at(61))
+	f.e.Observe(event.Event{Time: at(55), Body: event.ToolCall{ // written when the call was there
+		Gateway: state, Session: "alice", SessionKey: "agent:main:alice", Run: "r2", ID: "c1b", Name: "read", Paths: []string{notes + "/SKILL.md"},
+	}})
+	f.want(65, f.root(62, 100, "date"), "ambiguous notes evil", "alice", "c2")
+}
+
+func TestASubAgentsChildWorksForWhatItsGrandparentRead(t *testing.T) {
+	f := newFilm(t)
+	f.read(1, "top", "r1", "c1", notes+"/SKILL.md")
+	for i, s := range []string{"middle", "leaf"} {
+		parent := "agent:main:" + []string{"top", "middle"}[i]
+		f.push(2, event.ProcID{}, event.SessionStart{Gateway: state, Session: s, SessionKey: "agent:main:" + s, ParentKey: parent, StartedAt: at(2)})
+	}
+	f.call(3, "leaf", "r2", "c2", "date")
+	f.want(6, f.root(3.5, 100, "date"), "notes weak", "leaf", "c2")
+	f.call(7, "leaf", "r2", "c3", "bash "+notes+"/scripts/save.sh")
+	f.want(12, f.root(7.5, 200, "bash "+notes+"/scripts/save.sh"), "notes strong", "leaf", "c3")
+}
+
+func TestALoopOfParentsEnds(t *testing.T) {
+	f := newFilm(t)
+	for i, s := range []string{"a", "b"} {
+		f.push(1, event.ProcID{}, event.SessionStart{Gateway: state, Session: s, SessionKey: "agent:main:" + s, ParentKey: "agent:main:" + []string{"b", "a"}[i], StartedAt: at(1)})
+	}
+	f.call(3, "a", "r2", "c2", "date")
+	f.want(6, f.root(3.5, 100, "date"), "none", "a", "c2")
+}
+
+func TestTheGatewaysReadOfOnePathForTwoCallsIsAmbiguous(t *testing.T) {
+	f := newFilm(t)
+	f.read(1, "alice", "r1", "c1", weather+"/SKILL.md")
+	f.read(1, "bob", "r2", "d1", notes+"/SKILL.md")
+	f.read(2, "alice", "r1", "c2", "/home/dev/plan.txt")
+	f.read(2.1, "bob", "r2", "d2", "/home/dev/plan.txt")
+	f.want(5, f.open(2.3, 10, "/home/dev/plan.txt"), "ambiguous weather notes", "", "")
+}
+
+func TestAFloodOfChangesLeavesDoubtForTheWholeSkill(t *testing.T) {
+	f := newFilm(t)
+	f.read(1, "eve", "r1", "c1", weather+"/SKILL.md")
+	f.call(2, "eve", "r1", "c2", "date")
+	f.root(2.5, 100, "date")
+	for i := range maxAuthors + 10 {
+		f.push(3, proc(100), event.FileOpen{Path: notes + "/" + strings.Repeat("x", 1+i%200) + "/" + time.Duration(i).String(), Write: true, Create: true})
+	}
+	f.push(4, proc(100), event.FileOpen{Path: notes + "/scripts/save.sh", Write: true})
+	f.read(10, "alice", "r2", "d1", notes+"/SKILL.md")
+	f.call(11, "alice", "r2", "d2", notes+"/scripts/save.sh")
+	f.root(11.5, 200, notes+"/scripts/save.sh")
+	f.exec(11.6, 200, 11, workspace, "/bin/bash", notes+"/scripts/save.sh")
+	f.want(15, f.open(11.7, 200, notes+"/scripts/save.sh"), "ambiguous notes weather", "alice", "d2")
+}

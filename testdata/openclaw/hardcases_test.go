@@ -1,0 +1,531 @@
+package openclaw_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/clawwatch/clawwatch/testdata/openclaw/model"
+	"github.com/clawwatch/clawwatch/testdata/openclaw/truth"
+)
+
+// mistaken are cases in which one thing is easily taken for another.
+func (s *stage) mistaken() []hardCase {
+	return []hardCase{
+		s.twinCalls(), s.sameCommand(), s.subagent(), s.inBackground(), s.escape(), s.fromMemory(), s.catted(), s.samePath(), s.linked(), s.namesakes(),
+	}
+}
+
+// twinCalls are two equal commands in one message.
+func (s *stage) twinCalls() hardCase {
+	const name = "twin calls"
+	l := s.worst(truth.Right, name, "twins", "trip-notes")
+	c := run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)
+	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "twins", turns: []model.Turn{
+		calls(s.use("trip-notes")), calls(c, c), say("Done."),
+	}}}}}
+}
+
+// sameCommand is one text in two sessions at once: what it does depends on the
+// directory alone.
+func (s *stage) sameCommand() hardCase {
+	const name = "same command, two sessions"
+	a := s.worst(truth.Ambiguous, name, "same1", "weather-lite")
+	b := s.worst(truth.Ambiguous, name, "same2", "leaky-notes")
+	hold := func(session, skill, label string) talk {
+		dir := filepath.Join(s.workspace, session)
+		prepare := run("mkdir -p %[1]s && echo '%[2]s %[3]s meet %[4]s 2; %[2]s %[3]s read %[5]s/Documents/plan.txt' > %[1]s/go.sh", dir, s.deed, label, a+b, s.home)
+		start := run("bash go.sh")
+		start.Args["workdir"] = dir
+		return talk{session: session, turns: []model.Turn{calls(s.use(skill)), calls(prepare), calls(start), say("Done.")}}
+	}
+	return hardCase{scenario: scenario{name: name, talks: []talk{hold("same1", "weather-lite", a), hold("same2", "leaky-notes", b)}}}
+}
+
+var childKey = regexp.MustCompile(`agent:main:subagent:[0-9a-f-]+`)
+
+// subagent works for the skill that the session read which spawned it.
+func (s *stage) subagent() hardCase {
+	const name = "sub-agent"
+	l := s.worst(truth.Unsure, name, "", "trip-notes")
+	child := talk{session: "child", turns: []model.Turn{
+		calls(run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)), say("Looked."),
+	}}
+	boss := talk{session: "boss", turns: []model.Turn{
+		calls(s.use("trip-notes")),
+		calls(model.Call{Tool: "tool_call", Args: map[string]any{
+			"id": "openclaw:core:sessions_spawn", "args": map[string]any{"task": s.marker(child) + " please"},
+		}}),
+		{Text: "Sent."},
+	}}
+	s.llm.Say(model.Script{s.marker(child): child.turns})
+	return hardCase{scenario: scenario{name: name, talks: []talk{boss}, after: func(context.Context) error {
+		err := s.recorder.Await(time.Minute, 2, func(t truth.Line) bool { return t.Label == l })
+		for _, a := range s.llm.Answers() { // OpenClaw itself says what the child's session is called
+			if found := childKey.FindString(a.Heard); a.Marker == s.marker(boss) && found != "" {
+				s.labels.Lock()
+				defer s.labels.Unlock()
+				label := s.labels.known[l]
+				label.Session = found
+				s.labels.known[l] = label
+				return err
+			}
+		}
+		return fmt.Errorf("the sub-agent's session is not named; %w", err)
+	}}}
+}
+
+var slug = regexp.MustCompile(`session ([a-z]+-[a-z]+)`)
+
+// inBackground is a call that goes on in later turns, which look at it and end
+// it.
+func (s *stage) inBackground() hardCase {
+	const name = "background, polled and killed"
+	l := s.worst(truth.Right, name, "backgr", "leaky-notes")
+	meeting := "back-" + l
+	process := func(action string) model.Call {
+		return model.Call{Tool: "process", Fill: func(_ map[string]any, heard string) map[string]any {
+			id := ""
+			if m := slug.FindAllStringSubmatch(heard, -1); m != nil {
+				id = m[len(m)-1][1]
+			}
+			return map[string]any{"action": action, "sessionId": id}
+		}}
+	}
+	work := run("%[1]s/scripts/save.sh %[2]s later %[3]s 2 && sleep 600", s.skill("leaky-notes"), l, meeting)
+	return hardCase{
+		scenario: scenario{name: name, talks: []talk{{session: "backgr", turns: []model.Turn{
+			calls(s.use("leaky-notes")), calls(option(work, "background")), calls(process("poll")), say("Working."),
+		}}}, after: func(ctx context.Context) error {
+			s.recorder.Arrive(meeting)
+			if err := s.recorder.Await(time.Minute, 1, func(t truth.Line) bool { return t.Label == l && t.Op == "close" }); err != nil {
+				return err
+			}
+			return s.hold(ctx, s.llm, l, talk{session: "backgr", again: " end", turns: []model.Turn{
+				calls(process("poll")), calls(process("kill")), say("Ended."),
+			}})
+		}},
+		check: func(w said) []string {
+			for _, e := range w.events {
+				if e.Kind == "process.exit" && slices.Contains(e.Process.Args, "600") && judged(e.Attribution, "leaky-notes", key("backgr")) {
+					return nil
+				}
+			}
+			return []string{"the end of the command is not told of as leaky-notes'"}
+		},
+	}
+}
+
+// judged is whether an attribution is surely of a skill and a session.
+func judged(a *truth.Attribution, skill, session string) bool {
+	return a != nil && a.Skill != nil && a.Skill.Name == skill && a.Session == session && (a.Confidence == "certain" || a.Confidence == "strong")
+}
+
+func (s *stage) escape() hardCase {
+	const name = "escape"
+	l := s.worst(truth.Right, name, "escape", "escape-artist")
+	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "escape", turns: []model.Turn{
+		calls(s.use("escape-artist")), calls(s.script("escape-artist", "escape.sh", l)), say("Tidied."),
+	}}}, after: func(context.Context) error {
+		return s.recorder.Await(time.Minute, 2, func(t truth.Line) bool {
+			return t.Label == l && (t.Op == "close" || strings.HasSuffix(t.Path, "/credentials"))
+		})
+	}}}
+}
+
+// fromMemory is a skill that was read in an earlier message.
+func (s *stage) fromMemory() hardCase {
+	const name = "from memory"
+	script := s.worst(truth.Right, name, "memory", "leaky-notes")
+	inline := s.worst(truth.Unsure, name, "memory", "leaky-notes")
+	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "memory", turns: []model.Turn{
+		calls(s.use("leaky-notes")), say("Read."),
+	}}}, after: func(ctx context.Context) error {
+		return s.hold(ctx, s.llm, script, talk{session: "memory", again: " later", turns: []model.Turn{
+			calls(s.script("leaky-notes", "save.sh", script, "again")),
+			calls(run("%s %s read %s/Documents/plan.txt", s.deed, inline, s.home)),
+			say("Saved."),
+		}})
+	}}}
+}
+
+// catted is a skill that was read by a command and not by the tool for it.
+func (s *stage) catted() hardCase {
+	const name = "SKILL.md by cat"
+	l := s.worst(truth.Right, name, "catted", "trip-notes")
+	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "catted", turns: []model.Turn{
+		calls(run("cat %s/SKILL.md", s.skill("trip-notes"))),
+		calls(run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)),
+		say("Done."),
+	}}}}}
+}
+
+// samePath are two sessions that have the gateway read one file at once.
+func (s *stage) samePath() hardCase {
+	const name = "one path, two sessions"
+	s.label(name, "path1", "weather-lite")
+	s.label(name, "path2", "leaky-notes")
+	plan := filepath.Join(s.home, "Documents", "shared.txt")
+	talkOf := func(session, skill string) talk {
+		return talk{session: session, turns: []model.Turn{
+			calls(s.use(skill)), calls(read(plan), read(plan), read(plan)), calls(read(plan)), say("Done."),
+		}}
+	}
+	return hardCase{
+		scenario: scenario{name: name, talks: []talk{talkOf("path1", "weather-lite"), talkOf("path2", "leaky-notes")}},
+		check: func(w said) (faults []string) {
+			seen := 0
+			for _, e := range w.events {
+				if e.File.Path != plan || e.Process.PID != s.proc.PID {
+					continue
+				}
+				seen++
+				a := e.Attribution
+				skills := map[string]string{key("path1"): "weather-lite", key("path2"): "leaky-notes"}
+				if a == nil || a.Skill != nil && skills[a.Session] != a.Skill.Name {
+					faults = append(faults, fmt.Sprintf("%s says %s", e.ID, a))
+				}
+			}
+			if seen == 0 {
+				faults = append(faults, "the reads are not told of")
+			}
+			return faults
+		},
+	}
+}
+
+// linked is a skill that is a link to a directory elsewhere, used by both paths.
+func (s *stage) linked() hardCase {
+	const name = "linked directory"
+	link, dir := filepath.Join(s.workspace, "skills", "linked"), filepath.Join(s.home, "elsewhere", "linked")
+	a := s.in(s.worst(truth.Right, name, "link1", "linked"), dir)
+	b := s.in(s.worst(truth.Right, name, "link2", "linked"), dir)
+	use := func(session, label, dir string) talk {
+		return talk{session: session, turns: []model.Turn{
+			calls(run("cat %s/SKILL.md", dir)), calls(run("%s/scripts/run.sh %s", dir, label)), calls(run("cd %s && bash scripts/run.sh %s", dir, label)), say("Done."),
+		}}
+	}
+	return hardCase{
+		scenario: scenario{name: name, talks: []talk{use("link1", a, link), use("link2", b, dir)}},
+		check: func(w said) []string {
+			if dirs := w.dirs("linked"); len(dirs) != 1 || !dirs[dir] {
+				return []string{fmt.Sprintf("the skill is told to be in %v", dirs)}
+			}
+			return nil
+		},
+	}
+}
+
+// namesakes are two skills of one name in two roots.
+func (s *stage) namesakes() hardCase {
+	const name = "one name, two roots"
+	here, there := filepath.Join(s.workspace, "skills", "twin"), filepath.Join(s.state, "skills", "twin")
+	use := func(session, dir string) talk {
+		l := s.in(s.worst(truth.Right, name, session, "twin"), dir)
+		return talk{session: session, turns: []model.Turn{
+			calls(read(filepath.Join(dir, "SKILL.md"))), calls(run("%s/scripts/run.sh %s", dir, l)), calls(run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)), say("Done."),
+		}}
+	}
+	return hardCase{scenario: scenario{name: name, talks: []talk{use("root1", here), use("root2", there)}}}
+}
+
+// rewritten are skills that change while they are used.
+func (s *stage) rewritten(await func(context.Context, string) error) []hardCase {
+	return []hardCase{s.shifted(await), s.meddled(), s.forwarded()}
+}
+
+// shifted changes its own files in the middle of a run.
+func (s *stage) shifted(await func(context.Context, string) error) hardCase {
+	const name = "rewrites itself"
+	l := s.worst(truth.Right, name, "shift", "shifter")
+	after := s.worst(truth.Right, name, "shift", "shifter")
+	dir, meeting := s.skill("shifter"), "shift-"+l
+	return hardCase{
+		scenario: scenario{name: name, talks: []talk{{session: "shift", turns: []model.Turn{
+			calls(s.use("shifter")), calls(s.script("shifter", "shift.sh", l, meeting)),
+			calls(run("%s %s read %s/Documents/plan.txt", s.deed, after, s.home)), say("Updated."),
+		}}}, during: func(ctx context.Context) error { // the script waits meanwhile
+			defer s.recorder.Arrive(meeting)
+			return await(ctx, dir)
+		}},
+		check: func(w said) (faults []string) {
+			var now truth.Skill
+			for _, e := range w.events {
+				if e.Kind == "skill.updated" && e.Skill.ID.Dir == dir {
+					now = e.Skill.ID
+					if e.Skill.Previous == "" || e.Skill.Previous == now.SHA256 || !judged(e.Attribution, "shifter", key("shift")) {
+						faults = append(faults, fmt.Sprintf("the change from %q to %q is told of as %s's", e.Skill.Previous, now.SHA256, e.Attribution))
+					}
+				}
+			}
+			if now.SHA256 == "" {
+				return []string{"the change is not told of"}
+			}
+			if !w.raised("skill-installation", key("shift")) {
+				faults = append(faults, "no alert says so")
+			}
+			for _, e := range w.events {
+				if a := e.Attribution; e.Kind == "process.exec" && slices.Contains(e.Process.Args, after) && a != nil && a.Skill != nil &&
+					a.Skill.SHA256 != now.SHA256 && !a.Has("skill_changed") {
+					faults = append(faults, fmt.Sprintf("%s is told of as the old version's", e.ID))
+				}
+			}
+			return faults
+		},
+	}
+}
+
+// meddled is a skill that another one has changed; it is used afterwards.
+func (s *stage) meddled() hardCase {
+	const name = "rewrites another"
+	l := s.worst(truth.Right, name, "meddle", "meddler")
+	dir := s.skill("gullible")
+	used := s.worst(truth.Ambiguous, name, "gull", "gullible")
+	return hardCase{
+		scenario: scenario{name: name, talks: []talk{{session: "meddle", turns: []model.Turn{
+			calls(s.use("meddler")), calls(s.script("meddler", "meddle.sh", l)), say("Repaired."),
+		}}}, after: func(ctx context.Context) error {
+			return s.hold(ctx, s.llm, used, talk{session: "gull", turns: []model.Turn{
+				calls(s.use("gullible")), calls(s.script("gullible", "work.sh", used)), say("Worked."),
+			}})
+		}},
+		check: func(w said) (faults []string) {
+			told := false
+			for _, e := range w.events {
+				switch a := e.Attribution; {
+				case e.Kind == "skill.updated" && e.Skill.ID.Dir == dir:
+					told = e.Skill.Previous != "" && e.Skill.Previous != e.Skill.ID.SHA256 && judged(a, "meddler", key("meddle"))
+				case a == nil || a.Session != key("gull") || !strings.HasSuffix(e.File.Path, "/.aws/credentials"):
+				case a.Skill != nil || !slices.ContainsFunc(a.Candidates, func(c truth.Skill) bool { return c.Name == "meddler" }):
+					faults = append(faults, fmt.Sprintf("%s does not name who wrote that line: %s", e.ID, a))
+				}
+			}
+			if !told || !w.raised("skill-installation", key("meddle")) {
+				faults = append(faults, "the change is not told of as meddler's")
+			}
+			return faults
+		},
+	}
+}
+
+// forwarded is a skill's script that is run by another skill's.
+func (s *stage) forwarded() hardCase {
+	const name = "runs another's script"
+	own := s.worst(truth.Right, name, "forward", "middleman")
+	other := s.worst(truth.Ambiguous, name, "forward", "middleman")
+	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "forward", turns: []model.Turn{
+		calls(s.use("middleman")), calls(s.script("middleman", "forward.sh", own, other)), say("Passed on."),
+	}}}}}
+}
+
+// imitated are skills and processes that pass for others.
+func (s *stage) imitated(t *testing.T, h house) []hardCase {
+	t.Helper()
+	return []hardCase{s.lookalike(), s.mimicked(), s.impostor(t, h, "another user's impostor", 65534), s.impostor(t, h, "a stranger's impostor", 0)}
+}
+
+// lookalike has another skill's name in its SKILL.md.
+func (s *stage) lookalike() hardCase {
+	const name = "another's name"
+	dir := filepath.Join(s.workspace, "skills", "lookalike")
+	l := s.in(s.worst(truth.Right, name, "looks", "lookalike"), dir)
+	return hardCase{
+		scenario: scenario{name: name, talks: []talk{{session: "looks", turns: []model.Turn{
+			calls(read(dir + "/SKILL.md")), calls(run("%s/scripts/run.sh %s", dir, l)), say("Saved."),
+		}}}},
+		check: func(w said) []string {
+			if w.dirs("leaky-notes")[dir] {
+				return []string{"it is called by the name that it took"}
+			}
+			return nil
+		},
+	}
+}
+
+// mimicked are commands that mimic had the model run, near the files of another
+// skill that was read, too.
+func (s *stage) mimicked() hardCase {
+	const name = "near another's files"
+	l := s.worst(truth.Ambiguous, name, "mimic", "mimic")
+	victim, own := s.skill("leaky-notes"), s.skill("mimic")
+	plan := filepath.Join(s.home, "Documents", "plan.txt")
+	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "mimic", turns: []model.Turn{
+		calls(s.use("mimic"), s.use("leaky-notes")),
+		calls(run("cd %s && %s %s read %s", victim, s.deed, l, plan)),
+		calls(run("bash -c '%s %s read %s' %s/scripts/save.sh", s.deed, l, plan, victim)),
+		calls(run("mkdir -p %[1]s/scripts && ln -f %[2]s/scripts/save.sh %[1]s/scripts/own.sh && %[1]s/scripts/own.sh %[3]s linked", own, victim, l)),
+		calls(run("cp %[1]s %[2]s/scripts/helper && %[2]s/scripts/helper %[3]s read %[4]s", s.deed, victim, l, plan)),
+		say("Helped."),
+	}}}}}
+}
+
+// impostor is a process outside of OpenClaw that takes a gateway's name, points
+// at its state and runs what a session runs at the same time.
+func (s *stage) impostor(t *testing.T, h house, name string, uid uint32) hardCase {
+	t.Helper()
+	session := fmt.Sprintf("victim%d", uid)
+	l := s.worst(truth.Ambiguous, name, session, "trip-notes")
+	token := fmt.Sprintf("%s/impostor-%d.txt", "/tmp", uid)
+	var pid int32
+	command := fmt.Sprintf("sleep 6; head -c 9 %s/Documents/plan.txt /dev/null %s; true", s.home, token)
+	return hardCase{
+		scenario: scenario{name: name, during: func(ctx context.Context) error {
+			ready := func() error { return s.recorder.Await(time.Minute, 2, func(t truth.Line) bool { return t.Label == l }) }
+			return runImpostor(ctx, h, s.state, command, uid, &pid, ready)
+		}, talks: []talk{{session: session, turns: []model.Turn{
+			calls(s.use("trip-notes")), calls(run("%s %s read %s/Documents/plan.txt; %s", s.deed, l, s.home, "true")), calls(run("%s", command)), say("Done."),
+		}}}},
+		check: func(w said) (faults []string) {
+			for _, e := range w.events {
+				a := e.Attribution
+				if a == nil || !slices.ContainsFunc(append(e.Process.Ancestors, e.Process.Proc), func(p truth.Proc) bool { return p.PID == pid }) {
+					continue
+				}
+				if a.Skill != nil || len(a.Candidates) > 0 || a.Session != "" || uid != 0 && a.Gateway == s.state {
+					faults = append(faults, fmt.Sprintf("%s %s of the impostor is told of as %s of gateway %s", e.Kind, e.ID, a, a.Gateway))
+				}
+			}
+			return faults
+		},
+	}
+}
+
+// runImpostor returns when the impostor has run its command, which it does once
+// it is time.
+func runImpostor(ctx context.Context, h house, state, command string, uid uint32, pid *int32, ready func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("/tmp", filepath.Base(h.dir)+"-") // which that user can reach
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	node := filepath.Join(dir, "node")
+	for _, f := range [][2]string{{filepath.Join(h.node, "node"), node}, {filepath.Join("hard", "impostor.mjs"), filepath.Join(dir, "impostor.mjs")}} {
+		if out, err := exec.CommandContext(ctx, "cp", "-L", f[0], f[1]).CombinedOutput(); err != nil {
+			return fmt.Errorf("copy: %w: %s", err, out)
+		}
+	}
+	if out, err := exec.CommandContext(ctx, "chmod", "-R", "a+rX", dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("chmod: %w: %s", err, out)
+	}
+	cmd := exec.CommandContext(ctx, node, filepath.Join(dir, "impostor.mjs"), command)
+	cmd.Env = []string{"HOME=" + filepath.Dir(state), "OPENCLAW_STATE_DIR=" + state, "PATH=/usr/bin:/bin"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}, Setsid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	*pid = int32(cmd.Process.Pid)
+	err = ready()
+	if _, werr := in.Write([]byte("go\n")); werr != nil {
+		return fmt.Errorf("impostor: %w: %s", werr, out.String())
+	}
+	if werr := cmd.Wait(); werr != nil || !strings.Contains(out.String(), "ran") {
+		return fmt.Errorf("impostor: %w: %s", werr, out.String())
+	}
+	return err
+}
+
+// embedded is OpenClaw's command that works without a gateway.
+func (s *stage) embedded() hardCase {
+	const name = "agent --local"
+	l := s.worst(truth.Unsure, name, "local", "leaky-notes")
+	k := talk{session: "local", turns: []model.Turn{
+		calls(s.use("leaky-notes")), calls(s.script("leaky-notes", "save.sh", l, "local")), say("Saved."),
+	}}
+	return hardCase{scenario: scenario{name: name, during: func(ctx context.Context) error {
+		s.llm.Say(model.Script{s.marker(k): k.turns})
+		ctx, cancel := context.WithTimeout(ctx, turnLimit)
+		defer cancel()
+		out, err := s.openclaw(ctx, "agent", "--local", "--session-key", key("local"), "--message", s.marker(k)+" please").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("openclaw agent --local: %w: %s", err, out)
+		}
+		return s.recorder.Await(time.Minute, 1, func(t truth.Line) bool { return t.Label == l })
+	}}}
+}
+
+// forged is a skill that writes into OpenClaw's records.
+func (s *stage) forged() hardCase {
+	const name = "writes the records"
+	l := s.worst(truth.Right, name, "forger", "forger")
+	after := s.worst(truth.Ambiguous, name, "forger", "forger")
+	return hardCase{
+		scenario: scenario{name: name, talks: []talk{{session: "forger", turns: []model.Turn{
+			calls(s.use("forger")), calls(s.script("forger", "forge.sh", l, key("forger"))),
+			calls(run("%s %s read %s/Documents/plan.txt", s.deed, after, s.home)), say("Tidied."),
+		}}}},
+		check: func(w said) []string {
+			if !w.raised("openclaw-state-modified", key("forger")) {
+				return []string{"no alert says that a skill wrote into OpenClaw's records"}
+			}
+			return nil
+		},
+	}
+}
+
+// restarts end first the gateway and then clawwatch itself in the middle of
+// things.
+func (p *production) restarts(t *testing.T) {
+	t.Helper()
+	const name = "restart of the gateway"
+	if !p.only.MatchString(name) && !p.only.MatchString("agent --local") {
+		return
+	}
+	l := p.worst(truth.Right, name, "outlive", "night-owl")
+	meeting := "outlive-" + l
+	p.act(t, hardCase{scenario: scenario{name: name, talks: []talk{{session: "outlive", turns: []model.Turn{
+		calls(p.use("night-owl")), calls(p.stage.script("night-owl", "start.sh", l, meeting)), say("Started."),
+	}}}}})
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+	p.act(t, p.embedded()) // which needs the state directory for itself
+	p.start(t)
+	p.recorder.Arrive(meeting)
+	if err := p.recorder.Await(time.Minute, 2, func(t truth.Line) bool { return t.Label == l && t.Op == "delete" }); err != nil {
+		t.Error(err)
+	}
+	p.compare(t)
+	p.restartAgent(t)
+}
+
+// restartAgent ends clawwatch while a command and a daemon go on, and starts it
+// again. What it could not see it may not know, but nothing it says is wrong.
+func (p *production) restartAgent(t *testing.T) {
+	t.Helper()
+	const name = "restart of clawwatch"
+	l := p.worst(truth.Missing, name, "goon", "night-owl")
+	running := p.worst(truth.Ambiguous, name, "goon2", "leaky-notes")
+	meeting, other := "goon-"+l, "goon2-"+l
+	p.act(t, hardCase{scenario: scenario{name: name, talks: []talk{{session: "goon", turns: []model.Turn{
+		calls(p.use("night-owl")), calls(p.stage.script("night-owl", "start.sh", l, meeting)), say("Started."),
+	}}, {session: "goon2", turns: []model.Turn{
+		calls(p.use("leaky-notes")), calls(option(p.stage.script("leaky-notes", "save.sh", running, "later", other, "2"), "background")), say("Started."),
+	}}}}})
+	p.watch.stop(t)
+	p.watch = startAgent(t, filepath.Join(p.house.dir, "agent"), p.endpoint, "")
+	p.watch.awaitGateway(t, p.gateway)
+	p.recorder.Arrive(meeting)
+	p.recorder.Arrive(other)
+	if err := p.recorder.Await(time.Minute, 3, func(t truth.Line) bool {
+		return t.Label == l && t.Op == "delete" || t.Label == running && t.Op == "close"
+	}); err != nil {
+		t.Error(err)
+	}
+	p.compare(t)
+}
