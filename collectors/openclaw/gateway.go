@@ -133,13 +133,8 @@ func readEnvironment(proc fs.FS, pid int32) environment {
 // stateDir finds where the process keeps its state: certainly, where it holds
 // the database open; else where its environment leads.
 func stateDir(proc fs.FS, p procfs.Process, env environment) string {
-	dir := fmt.Sprintf("%d/fd", p.ID.PID)
-	fds, _ := fs.ReadDir(proc, dir) // not allowed, or gone: the environment it is
-	for _, fd := range fds[:min(len(fds), maxOpen)] {
-		target, err := fs.ReadLink(proc, dir+"/"+fd.Name())
-		if state, ok := strings.CutSuffix(target, "/state/openclaw.sqlite"); err == nil && ok {
-			return state
-		}
+	if state := heldState(proc, p.ID.PID); state != "" {
+		return state
 	}
 	candidates := env.stateDirs(p.Cwd)
 	for _, c := range candidates {
@@ -148,6 +143,19 @@ func stateDir(proc fs.FS, p procfs.Process, env environment) string {
 		}
 	}
 	return candidates[0]
+}
+
+// heldState is the state directory whose database a process has open; empty: none.
+func heldState(proc fs.FS, pid int32) string {
+	dir := fmt.Sprintf("%d/fd", pid)
+	fds, _ := fs.ReadDir(proc, dir) // not allowed, or gone: the environment it is
+	for _, fd := range fds[:min(len(fds), maxOpen)] {
+		target, err := fs.ReadLink(proc, dir+"/"+fd.Name())
+		if state, ok := strings.CutSuffix(target, "/state/openclaw.sqlite"); err == nil && ok {
+			return state
+		}
+	}
+	return ""
 }
 
 // agentsOf names the agents that are configured or have records.

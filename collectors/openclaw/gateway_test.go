@@ -319,3 +319,52 @@ func TestAForkOfTheGatewayIsNoSecondGateway(t *testing.T) {
 		t.Errorf("found %v", found)
 	}
 }
+
+func (h *host) remove(dir string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name := range h.files {
+		if strings.HasPrefix(name, dir+"/") {
+			delete(h.files, name)
+		}
+	}
+}
+
+// looked gives what two looks at all processes tell of each.
+func looked(t *testing.T, c *Collector) map[event.ProcID]string {
+	t.Helper()
+	got := map[event.ProcID]string{}
+	for range 2 {
+		if err := c.scan(func(e event.Event) {
+			if g, ok := e.Body.(event.GatewayFound); ok {
+				got[e.Proc] = g.ID
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return got
+}
+
+func TestAStateDirectoryHasOneGateway(t *testing.T) {
+	dir := t.TempDir()
+	h := newHost()
+	env := "HOME=/ OPENCLAW_STATE_DIR=" + dir
+	first := h.put(20, 1, "openclaw-gatewa", os.Getuid(), "openclaw-gateway", env)
+	c := New(Config{Proc: h})
+	if got := looked(t, c); got[first] != dir {
+		t.Errorf("the first: %v", got)
+	}
+	second := h.put(30, 1, "openclaw-gatewa", os.Getuid(), "openclaw-gateway", env)
+	if got := looked(t, c); got[second] != "unverified:30" || len(got) != 1 {
+		t.Errorf("a second one: %v", got)
+	}
+	h.link("30/fd/7", dir+"/state/openclaw.sqlite")
+	if got := looked(t, c); got[second] != dir || got[first] != "unverified:20" {
+		t.Errorf("the second one has the database: %v", got)
+	}
+	h.remove("30")
+	if got := looked(t, c); got[first] != dir {
+		t.Errorf("the second one has ended: %v", got)
+	}
+}

@@ -270,6 +270,14 @@ func (c *Collector) look(id event.ProcID, emit func(event.Event)) {
 		known.said = err.Error()
 		c.cfg.Log.Warn("look at OpenClaw process", "pid", id.PID, "uid", p.UID, "id", found.ID, "error", err)
 	}
+	if rival := c.rival(id, found); !rival.IsZero() {
+		err := fmt.Errorf("process %d is the gateway of %s already", rival.PID, found.StateDir)
+		if known.said != err.Error() {
+			known.said = err.Error()
+			c.cfg.Log.Warn("look at OpenClaw process: not believed", "pid", id.PID, "uid", p.UID, "error", err)
+		}
+		found = event.GatewayFound{ID: fmt.Sprintf("unverified:%d", id.PID), Role: found.Role, UID: found.UID}
+	}
 	if !reflect.DeepEqual(known.found, found) {
 		known.found = found
 		emit(event.Event{Time: time.Now(), Proc: id, Source: event.SourceOpenClaw, Body: found})
@@ -277,6 +285,29 @@ func (c *Collector) look(id event.ProcID, emit func(event.Event)) {
 	if found.StateDir != "" {
 		c.follow(found, emit)
 	}
+}
+
+// rival gives the other living process that is the gateway of a state directory,
+// of which there can be only one. The one that has its database open is believed
+// before one that has not, else the one that was there first.
+func (c *Collector) rival(id event.ProcID, found event.GatewayFound) event.ProcID {
+	if found.Role != event.RoleGateway || found.StateDir == "" {
+		return event.ProcID{}
+	}
+	for other, p := range c.known {
+		if other == id || p.found.Role != event.RoleGateway || p.found.StateDir != found.StateDir {
+			continue
+		}
+		if now, err := procfs.Identify(c.cfg.Proc, other.PID); err != nil || now != other {
+			continue // it has ended
+		}
+		if heldState(c.cfg.Proc, other.PID) == "" && heldState(c.cfg.Proc, id.PID) == found.StateDir {
+			p.found = event.GatewayFound{} // it is looked at again
+			continue
+		}
+		return other
+	}
+	return event.ProcID{}
 }
 
 // justForked reports whether a process still has the image of its parent: it

@@ -317,7 +317,7 @@ func (r *records) emitRow(ctx context.Context, id int64, m meta, s *session, emi
 }
 
 // emitParsed makes events of a row. Of one from before the collector's time
-// only the calls are told, to be learned from.
+// only the calls and their results are told, to be learned from.
 func (r *records) emitParsed(parsed row, id string, created time.Time, s *session, emit func(event.Event)) {
 	prompt, backfill := s.see(parsed), created.Before(r.since)
 	send := func(b event.Body) {
@@ -335,9 +335,6 @@ func (r *records) emitParsed(parsed row, id string, created time.Time, s *sessio
 		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Backfill = r.dir, r.agent, id, s.key, backfill
 		send(c.ToolCall)
 	}
-	if backfill {
-		return
-	}
 	for _, res := range parsed.results {
 		if s.wrapped[res.ID] {
 			continue
@@ -346,10 +343,10 @@ func (r *records) emitParsed(parsed row, id string, created time.Time, s *sessio
 			res.ID = parsed.parent
 			s.wrapped[res.ID] = true
 		}
-		res.Gateway, res.Agent, res.Session = r.dir, r.agent, id
+		res.Gateway, res.Agent, res.Session, res.Backfill = r.dir, r.agent, id, backfill
 		send(res)
 	}
-	if parsed.llm != nil {
+	if parsed.llm != nil && !backfill {
 		c := *parsed.llm
 		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Prompt = r.dir, r.agent, id, s.key, clip(prompt, maxText)
 		send(c)

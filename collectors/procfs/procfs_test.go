@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/google/go-cmp/cmp"
@@ -25,7 +26,7 @@ type proc struct {
 }
 
 func fake(ps ...proc) fstest.MapFS {
-	m := fstest.MapFS{"meminfo": {Data: []byte("MemTotal: 1 kB\n")}}
+	m := fstest.MapFS{"meminfo": {Data: []byte("MemTotal: 1 kB\n")}, "uptime": {Data: []byte("100.00 150.00\n")}}
 	nul := func(s string) []byte {
 		if s == "" {
 			return nil
@@ -91,6 +92,10 @@ func TestTreeIsTheGatewayAndItsDescendantsParentsFirst(t *testing.T) {
 	for _, e := range got {
 		if x := e.Body.(event.Exec); !x.Snapshot || e.Source != event.SourceProcfs || x.Cwd != "/home/dev" || x.UID != 7 {
 			t.Errorf("incomplete: %+v", e)
+		}
+		began := e.Time.Add(-100 * time.Second).Add(time.Duration(e.Proc.Start) * 10 * time.Millisecond)
+		if x := e.Body.(event.Exec); !x.Began.Equal(began) {
+			t.Errorf("%v began at %v, want %v", e.Proc, x.Began, began)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -137,6 +138,7 @@ func (all procs) snapshot(proc fs.FS, roots []int32) []event.Event {
 	}
 	var events []event.Event
 	now := time.Now()
+	boot := booted(proc, now)
 	seen := map[int32]bool{}
 	for queue := slices.Clone(roots); len(queue) > 0; queue = queue[1:] {
 		pid := queue[0]
@@ -155,7 +157,28 @@ func (all procs) snapshot(proc fs.FS, roots []int32) []event.Event {
 		if s, ok := all[p.ParentPID]; ok {
 			parent = event.ProcID{PID: p.ParentPID, Start: s.start}
 		}
-		events = append(events, event.Event{Time: now, Proc: p.ID, Source: event.SourceProcfs, Body: p.Exec(parent)})
+		x := p.Exec(parent)
+		if !boot.IsZero() {
+			x.Began = boot.Add(time.Duration(p.ID.Start) * (time.Second / ticks))
+		}
+		events = append(events, event.Event{Time: now, Proc: p.ID, Source: event.SourceProcfs, Body: x})
 	}
 	return events
+}
+
+// ticks of the clock that start times are told in, a second.
+const ticks = 100
+
+// booted is when the host was started, by its clock as it is now; zero: not known.
+func booted(proc fs.FS, now time.Time) time.Time {
+	b, err := fs.ReadFile(proc, "uptime")
+	if err != nil {
+		return time.Time{}
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	up, err := strconv.ParseFloat(first, 64)
+	if err != nil || up < 0 || up > 1e9 {
+		return time.Time{}
+	}
+	return now.Add(-time.Duration(up * float64(time.Second)))
 }

@@ -117,7 +117,7 @@ func (s *Scope) Execution() event.ProcID {
 
 // Begins reports whether an exec is the one that an execution began with.
 func (s *Scope) Begins(ev event.Event) bool {
-	return s != nil && s.exec != nil && s.exec.root == ev.Proc && s.exec.started.Equal(ev.Time)
+	return s != nil && s.exec != nil && s.exec.root == ev.Proc && s.exec.seen.Equal(ev.Time)
 }
 
 // OwnScript reports whether the process itself, and not one above it, was
@@ -131,6 +131,7 @@ func (s *Scope) OwnScript(id event.ProcID) bool {
 type origin struct {
 	proc    event.ProcID
 	gateway *gateway
+	command bool // it is a command, and not the gateway
 	seen    time.Time
 }
 
@@ -186,6 +187,10 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 		}
 	case event.Exec:
 		e.exec(ev, b)
+	case event.Exit:
+		if s := e.scopes[ev.Proc]; s != nil && s.role == event.RoleGateway && s.origin.gateway != nil && s.origin.gateway.server == ev.Proc {
+			s.origin.gateway.server = event.ProcID{}
+		}
 	case event.FileOpen:
 		if !b.PathOnly && !b.Attempted {
 			e.opened(ev.Proc, b.Path)
@@ -245,7 +250,10 @@ func (e *Engine) gatewayFound(ev event.Event, b event.GatewayFound) *Scope {
 		s = &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc}
 		e.scopes[ev.Proc] = s
 	}
-	s.role, s.origin.gateway = b.Role, g
+	s.role, s.origin.gateway, s.origin.command = b.Role, g, b.Role == event.RoleCLI
+	if b.Role == event.RoleGateway {
+		g.server = ev.Proc
+	}
 	return s
 }
 
@@ -284,7 +292,7 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 // watched: nothing but the variables it has says whose it is.
 func (e *Engine) claimed(ev event.Event, b event.Exec) *Scope {
 	o := &origin{proc: ev.Proc, gateway: e.gateway(b.Claim), seen: ev.Time}
-	x := &execution{root: ev.Proc, origin: o, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true}
+	x := &execution{root: ev.Proc, origin: o, seen: ev.Time, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true}
 	return &Scope{role: event.RoleTool, origin: o, exec: x, root: ev.Proc}
 }
 
@@ -303,7 +311,10 @@ func (e *Engine) classify(ev event.Event, b event.Exec, s *Scope) (event.Role, *
 	}
 	x := &execution{
 		root: ev.Proc, origin: s.origin, command: text, truncated: b.ArgsTruncated,
-		started: ev.Time, cwd: b.Cwd,
+		seen: ev.Time, started: ev.Time, cwd: b.Cwd,
+	}
+	if b.Snapshot && !b.Began.IsZero() && b.Began.Before(ev.Time) {
+		x.started = b.Began
 	}
 	e.open = append(e.open, x)
 	return event.RoleTool, x

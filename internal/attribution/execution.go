@@ -16,6 +16,7 @@ type execution struct {
 	command   string // the model's text, as far as the arguments show it
 	truncated bool
 	cwd       string
+	seen      time.Time // the exec, or the look at what ran before
 	started   time.Time
 	claimed   bool // known by its environment alone
 
@@ -37,7 +38,7 @@ func (x *execution) final(now time.Time) bool {
 	if x.call != nil || len(x.candidates) > 0 {
 		wait = 2 * deadline // it may still be contested
 	}
-	return x.decided && now.Sub(x.started) > wait
+	return x.decided && now.Sub(x.seen) > wait
 }
 
 // decide matches executions with the recorded calls they belong to, as soon as
@@ -51,7 +52,7 @@ func (e *Engine) decide() {
 	}
 	var ripe []match
 	for _, x := range e.open {
-		age := e.now.Sub(x.started)
+		age := e.now.Sub(x.seen)
 		if x.call != nil || len(x.candidates) > 0 || age < settle {
 			continue
 		}
@@ -60,7 +61,10 @@ func (e *Engine) decide() {
 			if x.decided && x.looked == g.news {
 				continue // nothing that came since could fit
 			}
-			if m.fits = g.fits(x, age >= deadline); age >= deadline {
+			if g.records(x.origin) {
+				m.fits = g.fits(x, age >= deadline)
+			}
+			if age >= deadline {
 				x.looked = g.news
 			}
 		} else if x.decided {
@@ -140,7 +144,7 @@ func (g *gateway) fits(x *execution, overdue bool) []*call {
 	var fits, young []*call
 	claimed := false
 	for _, c := range g.commands {
-		if c.pid != 0 && c.pid == x.root.PID && !c.ended.Before(x.started) {
+		if c.pid != 0 && c.pid == x.root.PID && !c.ended.Before(x.started) && (x.seen.Equal(x.started) || sameCommand(c.Command, x)) {
 			x.how, x.byPID = fmt.Sprintf("the record of tool call %s names process %d as its root", c.ID, c.pid), true
 			return []*call{c}
 		}
@@ -243,6 +247,14 @@ type gateway struct {
 	authors   map[string]*author // by path: who changed files of skills
 	made      programSet
 	forgery   forgery
+	server    event.ProcID // the gateway itself, while it lives
+}
+
+// records reports whether what an OpenClaw process runs is in the gateway's
+// records. A command runs tool calls by itself only where no gateway lives that
+// has the state directory; whoever does so beside one only takes the name.
+func (g *gateway) records(o *origin) bool {
+	return g.server.IsZero() || o.proc == g.server || !o.command
 }
 
 func newGateway(id string) *gateway {
@@ -390,7 +402,8 @@ func (g *gateway) workdir(c *call) string {
 // expire forgets calls that no process can belong to any more.
 func (g *gateway) expire(now time.Time) {
 	gone := func(c *call) bool {
-		return !c.ended.IsZero() && now.Sub(c.ended) > keepCall || now.Sub(c.at) > 24*time.Hour
+		over := !c.ended.IsZero() && c.pid == 0 // a background call's only result is that it runs
+		return over && now.Sub(c.ended) > keepCall || now.Sub(c.at) > 24*time.Hour
 	}
 	g.commands = slices.DeleteFunc(g.commands, gone)
 	for k, c := range g.calls {

@@ -279,3 +279,42 @@ func TestAFloodOfChangesLeavesDoubtForTheWholeSkill(t *testing.T) {
 	f.exec(11.6, 200, 11, workspace, "/bin/bash", notes+"/scripts/save.sh")
 	f.want(15, f.open(11.7, 200, notes+"/scripts/save.sh"), "ambiguous notes weather", "alice", "d2")
 }
+
+func TestACommandBesideALivingGatewayRunsNoRecordedCall(t *testing.T) {
+	for _, alive := range []bool{true, false} {
+		f := newFilm(t)
+		f.push(0, proc(20), event.GatewayFound{ID: state, Role: event.RoleCLI, StateDir: state, Home: "/home/dev"})
+		if !alive {
+			f.push(0.5, proc(10), event.Exit{})
+		}
+		f.read(1, "alice", "r1", "c1", notes+"/SKILL.md")
+		f.call(2, "alice", "r1", "c2", "date")
+		f.fork(2.5, 100, 20)
+		s := f.exec(2.5, 100, 20, workspace, "/bin/bash", "--noprofile", "--norc", "-c", "eval 'unset OPENCLAW_PREPEND_PATH; date'")
+		if alive {
+			f.want(9, s, "none", "", "")
+		} else {
+			f.want(9, s, "notes strong", "alice", "c2")
+		}
+	}
+}
+
+// A process that ran before it was looked at belongs to a call that was made
+// before it began and had not ended then.
+func TestWhatRanBeforeIsMatchedByWhenItBegan(t *testing.T) {
+	args := []string{"/bin/bash", "--noprofile", "--norc", "-c", "eval 'unset OPENCLAW_PREPEND_PATH; sleep 600'"}
+	for _, pid := range []int32{100, 101} { // one that a record names, and one of which only the time is known
+		f := newFilm(t)
+		f.read(1, "bob", "r1", "b1", notes+"/SKILL.md")
+		f.read(1, "alice", "r2", "a1", weather+"/SKILL.md")
+		f.call(2, "bob", "r1", "b2", "sleep 600") // it ran earlier, and has ended
+		f.push(3, event.ProcID{}, event.ToolResult{Gateway: state, Session: "bob", ID: "b2", Backfill: true})
+		f.call(10, "alice", "r2", "a2", "sleep 600")
+		if pid == 100 {
+			f.push(11, event.ProcID{}, event.ToolResult{Gateway: state, Session: "alice", ID: "a2", PID: 100, Running: true, Backfill: true})
+		}
+		f.call(20, "carol", "r3", "c2", "sleep 600") // after it
+		s := f.push(100, proc(pid), event.Exec{Path: "/bin/bash", Args: args, Cwd: workspace, Parent: proc(11), Snapshot: true, Began: at(10.5)})
+		f.want(110, s, "weather strong", "alice", "a2")
+	}
+}

@@ -356,6 +356,7 @@ func (s *stage) lookalike() hardCase {
 func (s *stage) mimicked() hardCase {
 	const name = "near another's files"
 	l := s.worst(truth.Ambiguous, name, "mimic", "mimic")
+	s.label(name, "mimic", "leaky-notes") // which was read as well
 	victim, own := s.skill("leaky-notes"), s.skill("mimic")
 	plan := filepath.Join(s.home, "Documents", "plan.txt")
 	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "mimic", turns: []model.Turn{
