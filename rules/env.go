@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -332,12 +333,16 @@ func acting(r *event.Record) bool {
 	case event.RoleTool:
 		return true
 	case event.RoleGateway:
-		return a.ToolCall != ""
+		return a.ToolCall != "" || slices.ContainsFunc(a.Evidence, ofCalls)
 	case event.RoleHelper, event.RoleCLI:
 		return false
 	}
 	return a.ToolCall != "" || a.Skill != nil || len(a.Candidates) > 0
 }
+
+// ofCalls reports whether evidence is that OpenClaw did something in its own
+// process for one of several tool calls.
+func ofCalls(e event.Evidence) bool { return e.Kind == "tool_path" || e.Kind == "tool_host" }
 
 func (e *Env) file(r *event.Record, v *policy.View) {
 	f := r.File

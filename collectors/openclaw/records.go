@@ -323,6 +323,9 @@ func (r *records) emitParsed(parsed row, id string, created time.Time, s *sessio
 	send := func(b event.Body) {
 		emit(event.Event{Time: created, Source: event.SourceOpenClaw, Body: b})
 	}
+	if parsed.user != "" && !backfill {
+		send(event.Prompt{Gateway: r.dir, Agent: r.agent, Session: id, SessionKey: s.key})
+	}
 	_, known := s.wrapped[parsed.parent]
 	known = known && parsed.nested
 	for _, c := range parsed.calls {

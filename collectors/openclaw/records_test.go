@@ -91,6 +91,8 @@ func line(e event.Event) string {
 		}
 		return fmt.Sprintf("%s result %.8s run=%.8s %s pid=%d running=%v error=%v exit=%s took=%v",
 			at, b.Session, b.Run, b.ID, b.PID, b.Running, b.IsError, code, b.Duration)
+	case event.Prompt:
+		return fmt.Sprintf("%s prompt %.8s %s", at, b.Session, b.SessionKey)
 	case event.LLMCall:
 		return fmt.Sprintf("%s llm %.8s run=%.8s %s/%s %s %s in=%d out=%d stop=%s status=%d type=%s error=%q prompt=%.40q response=%.40q",
 			at, b.Session, b.Run, b.Provider, b.Model, b.API, b.ResponseID, b.InputTokens, b.OutputTokens,

@@ -69,7 +69,7 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 		e.ofExecution(a, s, ev, true)
 		return a
 	}
-	if c := e.inProcess(a, s, ev); c == nil && len(a.Evidence) == 0 {
+	if !e.inProcess(a, s, ev) && !e.ownNetwork(a, s.origin.gateway, ev) {
 		a.Evidence = []event.Evidence{{Kind: "gateway_process", Detail: "done by OpenClaw itself; no recorded tool call explains it"}}
 	}
 	return a
@@ -238,8 +238,8 @@ func (g *gateway) mentioned(command, cwd string) skillSet {
 }
 
 // inProcess attributes a file access of OpenClaw's own process to the tool call
-// that named the path at that time.
-func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) *call {
+// that named the path at that time, and reports whether there was one.
+func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) bool {
 	var paths []string
 	switch b := ev.Body.(type) {
 	case event.FileOpen:
@@ -257,26 +257,35 @@ func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) *call
 	case event.FileUse:
 		paths = []string{b.Path}
 	default:
-		return nil
+		return false
 	}
 	g := s.origin.gateway
 	var fits []*call
 	for _, p := range paths {
-		for _, c := range g.files[p] {
-			if during(c, ev.Time) && !slices.Contains(fits, c) {
+		for _, c := range g.naming(ev.Time, p) {
+			if !slices.Contains(fits, c) {
 				fits = append(fits, c)
 			}
 		}
 	}
-	switch len(fits) {
-	case 0:
-		return nil
-	case 1:
+	if len(fits) == 0 {
+		return false
+	}
+	e.ofCalls(a, g, fits, "tool_path", "named this path and ran at this time", paths)
+	return true
+}
+
+// ofCalls attributes what OpenClaw did in its own process to the calls that it
+// can be done for. kind and what say how that is known; paths are those of the
+// files touched.
+func (e *Engine) ofCalls(a *event.Attribution, g *gateway, fits []*call, kind, what string, paths []string) {
+	if len(fits) == 1 {
 		c := fits[0]
 		fill(a, c)
-		a.Evidence = []event.Evidence{{Kind: "tool_path", Detail: fmt.Sprintf("tool call %s (%s) named this path and ran at this time", c.ID, c.Name)}}
-	default:
-		a.Evidence = []event.Evidence{e.shared(a, fits)}
+		a.Evidence = []event.Evidence{{Kind: kind, Detail: fmt.Sprintf("tool call %s (%s) %s", c.ID, c.Name, what)}}
+	} else {
+		e.shared(a, fits)
+		a.Evidence = []event.Evidence{{Kind: kind, Detail: fmt.Sprintf("several tool calls %s: %s", what, callIDs(fits))}}
 	}
 	sig := g.signals(fits...)
 	for _, p := range paths {
@@ -291,7 +300,6 @@ func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) *call
 	var why []event.Evidence
 	a.Skill, a.Confidence, a.Candidates, why = weigh(sig)
 	a.Evidence = append(append(a.Evidence, why...), g.drift(a.Skill)...)
-	return fits[0]
 }
 
 // slack allows for the time between a row and the act it records.

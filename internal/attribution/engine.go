@@ -201,6 +201,16 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 		g.restored(b.ID)
 	case event.SessionStart:
 		e.gateway(b.Gateway).start(b)
+	case event.Prompt:
+		g := e.gateway(b.Gateway)
+		g.network.asks(g.session(b.Session, b.SessionKey, b.Agent, ev.Time), ev.Time, true)
+	case event.LLMCall:
+		g := e.gateway(b.Gateway)
+		g.network.asks(g.session(b.Session, b.SessionKey, b.Agent, ev.Time), ev.Time, false)
+	case event.DNSAnswer:
+		if s := e.scopes[ev.Proc]; s.Gateway() != nil && s.role != event.RoleTool {
+			s.origin.gateway.network.resolved(b, ev.Time)
+		}
 	case event.ToolCall:
 		e.gateway(b.Gateway).call(ev.Time, e.now, b)
 	case event.ToolResult:
@@ -403,7 +413,8 @@ func (e *Engine) Settled(s *Scope, ev event.Event, arrived time.Time) bool {
 		return s.script == nil || s.script.opened || e.now.Sub(s.script.at) >= opening
 	case event.RoleGateway, event.RoleCLI:
 		switch ev.Body.(type) {
-		case event.FileOpen, event.FileRename, event.FileDelete, event.FileLink, event.FileAttr, event.FileTruncate, event.FileUse:
+		case event.Connect, event.Close, event.Send, event.TLSName, event.HTTPExchange, event.DNSAnswer,
+			event.FileOpen, event.FileRename, event.FileDelete, event.FileLink, event.FileAttr, event.FileTruncate, event.FileUse:
 			return e.now.Sub(arrived) >= inProcess
 		}
 	}

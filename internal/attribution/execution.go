@@ -247,6 +247,7 @@ type gateway struct {
 	authors   map[string]*author // by path: who changed files of skills
 	made      programSet
 	forgery   forgery
+	network   network
 	server    event.ProcID // the gateway itself, while it lives
 }
 
@@ -260,7 +261,7 @@ func (g *gateway) records(o *origin) bool {
 func newGateway(id string) *gateway {
 	return &gateway{
 		news: 1, found: event.GatewayFound{ID: id}, sessions: map[string]*session{}, byKey: map[string]*session{},
-		files: map[string][]*call{}, calls: map[string]*call{}, authors: map[string]*author{}, made: programSet{},
+		files: map[string][]*call{}, calls: map[string]*call{}, authors: map[string]*author{}, made: programSet{}, network: newNetwork(),
 	}
 }
 
@@ -319,6 +320,12 @@ func (g *gateway) call(at, arrived time.Time, b event.ToolCall) {
 	for _, p := range c.paths {
 		g.files[p] = append(g.files[p], c)
 	}
+	if b.URL != "" {
+		g.network.fetches = append(g.network.fetches, c)
+		if over := len(g.network.fetches) - maxCommands; over > 0 {
+			g.network.fetches = slices.Delete(g.network.fetches, 0, over)
+		}
+	}
 	g.noteReads(c)
 	if b.Command != "" {
 		g.commands = append(g.commands, c)
@@ -352,6 +359,9 @@ func (g *gateway) result(at time.Time, b event.ToolResult) {
 	c := g.calls[b.Session+"\x00"+b.ID]
 	if c == nil {
 		return
+	}
+	if !b.Backfill {
+		g.network.asks(c.session, at, true) // of the model, with the result
 	}
 	if c.ended.IsZero() {
 		c.ended = at
@@ -405,6 +415,7 @@ func (g *gateway) expire(now time.Time) {
 		over := !c.ended.IsZero() && c.pid == 0 // a background call's only result is that it runs
 		return over && now.Sub(c.ended) > keepCall || now.Sub(c.at) > 24*time.Hour
 	}
+	g.network.expire(now)
 	g.commands = slices.DeleteFunc(g.commands, gone)
 	for k, c := range g.calls {
 		if gone(c) {

@@ -381,6 +381,11 @@ type ToolResult struct {
 	Backfill                     bool // as in ToolCall
 }
 
+// Prompt says that a user's message is in a session: a model will be asked.
+type Prompt struct {
+	Gateway, Agent, Session, SessionKey string
+}
+
 // LLMCall is one answer of a model, or its failure.
 type LLMCall struct {
 	Gateway, Agent, Session, SessionKey, Run string
@@ -522,6 +527,7 @@ func (HTTPExchange) Kind() Kind { return KindHTTP }
 func (GatewayFound) Kind() Kind { return KindGateway }
 func (ToolCall) Kind() Kind     { return KindToolCall }
 func (ToolResult) Kind() Kind   { return KindToolResult }
+func (Prompt) Kind() Kind       { return KindPrompt }
 func (LLMCall) Kind() Kind      { return KindLLMCall }
 func (SessionStart) Kind() Kind { return KindSessionStart }
 func (DNSAnswer) Kind() Kind    { return KindDNS }
@@ -556,6 +562,7 @@ func (HTTPExchange) body() {}
 func (GatewayFound) body() {}
 func (ToolCall) body()     {}
 func (ToolResult) body()   {}
+func (Prompt) body()       {}
 func (LLMCall) body()      {}
 func (SessionStart) body() {}
 func (Skill) body()        {}

@@ -76,7 +76,7 @@ type Body interface {
 // A Kind names what happened, as users, rules and SIEMs see it.
 type Kind string
 
-// The kinds there are. KindCandidate, KindToolResult and KindGateway are
+// The kinds there are. KindCandidate, KindToolResult, KindPrompt and KindGateway are
 // signals between collectors, agent and pipeline, and so is KindDigest.
 const (
 	KindFork       Kind = "process.fork"
@@ -111,6 +111,7 @@ const (
 	KindToolCall     Kind = "tool.call"
 	KindToolResult   Kind = "tool.result"
 	KindLLMCall      Kind = "llm.call"
+	KindPrompt       Kind = "session.prompt"
 	KindSessionStart Kind = "session.start"
 
 	KindSkillPresent   Kind = "skill.present"

@@ -163,7 +163,7 @@ func (r runs) add(it *item, a *event.Attribution, moved moved, now time.Time) ru
 	default:
 		return rules.Run{}
 	}
-	if a == nil || it.scope.Role() != event.RoleTool {
+	if a == nil || it.scope.Role() != event.RoleTool && a.ToolCall == "" {
 		return rules.Run{}
 	}
 	sent, received = moved.since(socket, sent, received, now)

@@ -150,7 +150,7 @@ func (p *Pipeline) Push(ev event.Event) {
 	}
 	scope := p.engine.Observe(ev)
 	switch b := ev.Body.(type) {
-	case event.Candidate:
+	case event.Candidate, event.Prompt:
 		return
 	case event.GatewayFound:
 		delete(p.views, b.ID)

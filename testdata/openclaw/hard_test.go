@@ -124,7 +124,7 @@ func (p *production) others(a *truth.Attribution) bool {
 // furnish puts the skills of the hard cases in their places.
 func (s *stage) furnish(t *testing.T) {
 	t.Helper()
-	vars := strings.NewReplacer(append(s.vars(filepath.Dir(s.home)), "@HOME@", s.home, "@WORKSPACE@", s.workspace, "@STATE@", s.state)...)
+	vars := strings.NewReplacer(append(s.vars(filepath.Dir(s.home)), "@HOME@", s.home, "@WORKSPACE@", s.workspace, "@STATE@", s.state, "@NODE@", filepath.Join(s.node, "node"))...)
 	for from, to := range map[string]string{
 		"workspace": filepath.Join(s.workspace, "skills"), "managed": filepath.Join(s.state, "skills"), "elsewhere": filepath.Join(s.home, "elsewhere"),
 	} {

@@ -57,9 +57,16 @@ var childKey = regexp.MustCompile(`agent:main:subagent:[0-9a-f-]+`)
 func (s *stage) subagent() hardCase {
 	const name = "sub-agent"
 	l := s.worst(truth.Unsure, name, "", "trip-notes")
-	child := talk{session: "child", turns: []model.Turn{
-		calls(run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)), say("Looked."),
-	}}
+	s.label(name, "boss", "trip-notes")
+	work := run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)
+	told := 0
+	work.Fill = func(args map[string]any, _ string) map[string]any {
+		if told++; told > 1 { // OpenClaw tells the boss of it, in words that have the child's marker
+			return map[string]any{"command": "true"}
+		}
+		return args
+	}
+	child := talk{session: "child", turns: []model.Turn{calls(work), say("Looked.")}}
 	boss := talk{session: "boss", turns: []model.Turn{
 		calls(s.use("trip-notes")),
 		calls(model.Call{Tool: "tool_call", Args: map[string]any{
