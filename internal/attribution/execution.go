@@ -202,6 +202,8 @@ type call struct {
 	ended   time.Time // of the first result; zero: none yet
 	pid     int32     // of a background call's root
 	session *session
+	host    string // that its URL leads to; empty: none
+	port    uint16
 	paths   []string // Paths, absolute, every reading of them
 	taken   *execution
 	claims  []*execution // that it fitted when they were decided
@@ -320,7 +322,7 @@ func (g *gateway) call(at, arrived time.Time, b event.ToolCall) {
 	for _, p := range c.paths {
 		g.files[p] = append(g.files[p], c)
 	}
-	if b.URL != "" {
+	if c.host, c.port = goal(b.URL); c.host != "" {
 		g.network.fetches = append(g.network.fetches, c)
 		if over := len(g.network.fetches) - maxCommands; over > 0 {
 			g.network.fetches = slices.Delete(g.network.fetches, 0, over)

@@ -35,13 +35,19 @@ type named struct {
 // A network is what is known of a gateway's own connections.
 type network struct {
 	named   map[netip.Addr]*named
-	sockets map[uint64][]*call // calls that a connection was made for
-	fetches []*call            // calls that name a URL, oldest first
+	sockets map[uint64]purpose
+	fetches []*call // calls that name a URL, oldest first
 	waiting map[*session]time.Time
 }
 
+// A purpose is the calls that a connection was made for.
+type purpose struct {
+	calls []*call
+	at    time.Time
+}
+
 func newNetwork() network {
-	return network{named: map[netip.Addr]*named{}, sockets: map[uint64][]*call{}, waiting: map[*session]time.Time{}}
+	return network{named: map[netip.Addr]*named{}, sockets: map[uint64]purpose{}, waiting: map[*session]time.Time{}}
 }
 
 // resolved remembers what a name server told the gateway.
@@ -75,8 +81,8 @@ func (n *network) expire(now time.Time) {
 			delete(n.waiting, s)
 		}
 	}
-	for socket, calls := range n.sockets {
-		if !slices.ContainsFunc(calls, func(c *call) bool { return c.ended.IsZero() || now.Sub(c.ended) < keepNamed }) {
+	for socket, p := range n.sockets {
+		if now.Sub(p.at) > keepNamed {
 			delete(n.sockets, socket)
 		}
 	}
@@ -94,21 +100,21 @@ func (n *network) asks(s *session, at time.Time, waits bool) {
 	}
 }
 
-// goal is the host and port that a call's URL leads to.
-func (c *call) goal() (host string, port uint16) {
-	u, err := url.Parse(c.URL)
+// goal is the host and port that a URL leads to.
+func goal(text string) (host string, port uint16) {
+	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" {
 		return "", 0
 	}
-	text := u.Port()
+	number := u.Port()
 	switch {
-	case text != "":
+	case number != "":
 	case u.Scheme == "http":
-		text = "80"
+		number = "80"
 	default:
-		text = "443"
+		number = "443"
 	}
-	n, err := strconv.ParseUint(text, 10, 16)
+	n, err := strconv.ParseUint(number, 10, 16)
 	if err != nil {
 		return "", 0
 	}
@@ -149,7 +155,7 @@ func (g *gateway) fetching(ev event.Event) []*call {
 	var fits []*call
 	if b, ok := ev.Body.(event.DNSAnswer); ok {
 		for _, c := range g.network.fetches {
-			if host, _ := c.goal(); host == b.Name && during(c, ev.Time) {
+			if c.host == b.Name && during(c, ev.Time) {
 				fits = append(fits, c)
 			}
 		}
@@ -161,7 +167,7 @@ func (g *gateway) fetching(ev event.Event) []*call {
 	}
 	addr := peer.Addr().Unmap()
 	for _, c := range g.network.fetches {
-		if host, port := c.goal(); port == peer.Port() && during(c, ev.Time) && g.network.reaches(host, addr) {
+		if c.port == peer.Port() && during(c, ev.Time) && g.network.reaches(c.host, addr) {
 			fits = append(fits, c)
 		}
 	}
@@ -169,10 +175,10 @@ func (g *gateway) fetching(ev event.Event) []*call {
 		return fits
 	}
 	if len(fits) == 0 {
-		return g.network.sockets[socket] // its end may come long after the call's
+		return g.network.sockets[socket].calls // its end may come long after the call's
 	}
 	if _, known := g.network.sockets[socket]; known || len(g.network.sockets) < maxSockets {
-		g.network.sockets[socket] = fits
+		g.network.sockets[socket] = purpose{fits, ev.Time}
 	}
 	return fits
 }

