@@ -2,6 +2,8 @@ package attribution
 
 import (
 	"fmt"
+	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -21,7 +23,7 @@ func busy() (*film, []event.ProcID) {
 		session, dir, first := fmt.Sprint("session", i), fmt.Sprintf("%s/skills/skill%d", workspace, i), 1000+i*100
 		f.read(1, session, "run", "read", dir+"/SKILL.md")
 		command := fmt.Sprintf("bash %s/scripts/run.sh %d", dir, i)
-		f.call(1, session, "run", "call", command)
+		f.call(1.1, session, "run", "call", command)
 		f.root(1.5, first, command)
 		live = append(live, proc(first))
 		for pid := first + 1; pid < first+100; pid++ {
@@ -69,7 +71,11 @@ func BenchmarkEvent(b *testing.B) {
 // A million processes in a thousand seconds. A thousand are the roots of calls that
 // no record explains; of the others a tenth execs.
 func TestAMillionShortLivesTakeBoundedMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
 	f := newFilm(nil)
+	before := heap()
 	table := proctab.New(proctab.DefaultLimits, f.e.Forget)
 	const lives, each = 1_000_000, 1000 // processes of a call
 	begin, args := f.at(1), []string{"true"}
@@ -92,6 +98,11 @@ func TestAMillionShortLivesTakeBoundedMemory(t *testing.T) {
 			table.Exec(id, ex)
 			f.e.Observe(event.Event{Time: now, Proc: id, Body: ex})
 		}
+		if i%100 == 0 { // they write into a skill, and the gateway asks for names
+			f.e.Observe(event.Event{Time: now, Proc: id, Body: event.FileOpen{Path: fmt.Sprint(notes, "/", i), Write: true, Create: true}})
+			addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+			f.e.Observe(event.Event{Time: now, Proc: proc(10), Body: event.DNSAnswer{Name: fmt.Sprint(i), Addresses: []netip.Addr{addr}}})
+		}
 		if role := f.e.Scope(id).Role(); role != event.RoleTool {
 			t.Fatalf("process %d is %q, want a tool call's", i, role)
 		}
@@ -112,8 +123,25 @@ func TestAMillionShortLivesTakeBoundedMemory(t *testing.T) {
 	if limit := int((deadline+late)/(each*time.Millisecond)) + 2; open > limit {
 		t.Errorf("%d executions were open, want %d at most", open, limit)
 	}
+	if grown := heap() - before; grown > 48<<20 {
+		t.Errorf("the heap grew by %d KiB while processes came and went", grown>>10)
+	}
 	f.e.Tick(begin.Add(time.Hour))
 	if table.Expire(begin.Add(time.Hour)); len(f.e.open) > 0 || len(f.e.scopes) > 10 {
 		t.Errorf("an hour later %d executions and %d scopes are left", len(f.e.open), len(f.e.scopes))
 	}
+	grown := heap() - before
+	if grown > 8<<20 {
+		t.Errorf("an hour later the heap is larger by %d KiB", grown>>10)
+	}
+	t.Logf("an hour later the heap is larger by %d KiB", grown>>10)
+	runtime.KeepAlive(table)
+}
+
+// heap is what is in use, in bytes.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

@@ -212,7 +212,10 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 			s.origin.gateway.network.resolved(b, ev.Time)
 		}
 	case event.ToolCall:
-		e.gateway(b.Gateway).call(ev.Time, e.now, b)
+		g := e.gateway(b.Gateway)
+		if c := g.call(ev.Time, e.now, b); c != nil && c.Command != "" {
+			e.contest(g, c)
+		}
 	case event.ToolResult:
 		e.gateway(b.Gateway).result(ev.Time, b)
 	}

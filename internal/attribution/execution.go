@@ -116,6 +116,25 @@ func (e *Engine) assign(x *execution, fits []*call) {
 	}
 }
 
+// contest lets a row that came late be a candidate for executions that it fits and
+// that were given to others: they may be its own.
+func (e *Engine) contest(g *gateway, c *call) {
+	for _, x := range e.open {
+		given := x.call != nil || len(x.candidates) > 0
+		if x.origin.gateway != g || !given || x.byPID || x.call == c || slices.Contains(x.candidates, c) ||
+			c.at.After(x.started.Add(lead)) || !c.fits(x) || !g.records(x.origin) {
+			continue
+		}
+		if x.call != nil {
+			x.call.taken = nil
+			x.candidates, x.call = []*call{x.call}, nil
+		}
+		x.candidates = append(slices.Clip(x.candidates), c)
+		c.claims = append(c.claims, x)
+		e.changed = append(e.changed, x)
+	}
+}
+
 // rivalled reports whether another process ran the same command at about the
 // same time.
 func (e *Engine) rivalled(x *execution) bool {
@@ -304,11 +323,12 @@ func (g *gateway) start(b event.SessionStart) {
 	g.session(b.Session, b.SessionKey, b.Agent, b.StartedAt).parent = b.ParentKey
 }
 
-func (g *gateway) call(at, arrived time.Time, b event.ToolCall) {
+// call takes in a row, and returns what is new in it or nil.
+func (g *gateway) call(at, arrived time.Time, b event.ToolCall) *call {
 	g.news++
 	key := b.Session + "\x00" + b.ID
 	if g.calls[key] != nil {
-		return
+		return nil
 	}
 	c := &call{ToolCall: b, at: at, arrived: arrived, session: g.session(b.Session, b.SessionKey, b.Agent, at)}
 	c.late = !b.Backfill && at.Before(c.session.newest.Add(-disorder))
@@ -335,6 +355,7 @@ func (g *gateway) call(at, arrived time.Time, b event.ToolCall) {
 			g.commands = slices.Delete(g.commands, 0, over)
 		}
 	}
+	return c
 }
 
 // noteReads records the skills that a call loads: by the read tool, or by a

@@ -1,7 +1,9 @@
 package attribution
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -9,90 +11,192 @@ import (
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
-// A model of what is true: which session each process serves.
-type truth struct {
-	session map[event.ProcID]string
-	skill   map[string]string // by session; empty: none was read
+// A world is what is true, and when which part of it is told.
+type world struct {
+	t       *rapid.T
+	tick    uint64
+	pid     int32
+	calls   int
+	told    []telling
+	session map[event.ProcID]string // which session each process serves
+	skill   map[string]string       // by session; empty: none was read
+	alive   []event.ProcID
+	// Either rows are lost or the events of roots. Of a call of which the row is
+	// lost, and one with the same command of which the process is, nobody can
+	// say that they are two.
+	losesRows bool
+}
+
+// A telling is a fact that arrives at a moment.
+type telling struct {
+	at float64
+	ev event.Event
+}
+
+func (w *world) tell(at, arrives float64, id event.ProcID, b event.Body) {
+	var f film
+	w.told = append(w.told, telling{arrives, event.Event{Time: f.at(at), Proc: id, Body: b}})
+}
+
+// one reports whether something that happens one time in n does.
+func (w *world) one(n int, what string) bool { return rapid.IntRange(1, n).Draw(w.t, what) == 1 }
+
+// process is a new identity: usually of a new PID, sometimes of one that was just
+// given back, in the very next tick.
+func (w *world) process() event.ProcID {
+	if !w.one(3, "same tick") { // several processes can start in one tick
+		w.tick++
+	}
+	w.pid++
+	return event.ProcID{PID: w.pid, Start: w.tick}
+}
+
+// An estate is a gateway with its broker, sessions and skills.
+type estate struct {
+	gateway  string
+	broker   event.ProcID
+	sessions []string
+	skills   []string
+}
+
+var property = []estate{
+	{state, proc(11), []string{"alice", "bob", "carol"}, []string{"", weather, notes}},
+	{"/home/eve/.openclaw", proc(21), []string{"dave", "erin"}, []string{"", "/home/eve/.openclaw/skills/weather", "/home/eve/.openclaw/skills/notes"}},
+}
+
+func (w *world) begin(f *film) {
+	eve := property[1].gateway
+	f.push(0, proc(20), event.GatewayFound{ID: eve, Role: event.RoleGateway, StateDir: eve, Home: "/home/eve", SkillRoots: []string{eve + "/skills"}})
+	for _, name := range []string{"weather", "notes"} {
+		f.push(0, event.ProcID{}, event.Skill{Gateway: eve, ID: event.SkillID{Name: name, Dir: eve + "/skills/" + name}})
+	}
+	f.push(0, proc(21), event.Fork{Parent: proc(20)})
+	f.push(0, proc(21), event.Exec{Path: "/usr/bin/node", Args: []string{"node", "/npm/openclaw/dist/process/spawn-broker/worker.js"}, Parent: proc(20)})
+	for _, g := range property {
+		for i, s := range g.sessions {
+			if dir := rapid.SampledFrom(g.skills).Draw(w.t, "reads"); dir != "" {
+				at := 0.1 + float64(i)/100
+				w.tell(at, at, event.ProcID{}, event.ToolCall{Gateway: g.gateway, Session: s, Run: "r-" + s, ID: "read-" + s, Name: "read", Paths: []string{dir + "/SKILL.md"}})
+				w.skill[s] = dir
+			}
+		}
+	}
+}
+
+// call is a tool call: its row may come late or not at all, and so may the exec
+// of its process.
+func (w *world) call(now float64) {
+	g := property[rapid.IntRange(0, 1).Draw(w.t, "gateway")]
+	s := rapid.SampledFrom(g.sessions).Draw(w.t, "session")
+	cmd := rapid.SampledFrom([]string{"date", "curl http://198.51.100.1/", "uptime"}).Draw(w.t, "command")
+	w.calls++
+	id := fmt.Sprint("call-", w.calls)
+	delay := rapid.SampledFrom([]float64{0, 0.05, 0.6, 2, 4.9}).Draw(w.t, "row delay")
+	if !w.losesRows || !w.one(6, "row lost") {
+		w.tell(now, now+delay, event.ProcID{}, event.ToolCall{Gateway: g.gateway, Session: s, Run: "r-" + s, ID: id, Name: "exec", Command: cmd})
+		if w.one(3, "ends") {
+			end := now + 0.4 + rapid.Float64Range(0, 5).Draw(w.t, "duration")
+			w.tell(end, max(end, now+delay)+0.05, event.ProcID{}, event.ToolResult{Gateway: g.gateway, Session: s, ID: id})
+		}
+	}
+	root := w.process()
+	w.session[root] = s
+	args := []string{"/bin/bash", "--noprofile", "--norc", "-c", "eval 'unset OPENCLAW_PREPEND_PATH; " + cmd + "'"}
+	if w.losesRows || !w.one(6, "root lost") {
+		w.tell(now+0.3, now+0.3, root, event.Fork{Parent: g.broker})
+		w.tell(now+0.3, now+0.301, root, event.Exec{Path: "/bin/bash", Args: args, Cwd: workspace, Parent: g.broker})
+	}
+	w.alive = append(w.alive, root)
+}
+
+// child is forked by a living process. The kernel may not tell of the fork, or of
+// the exec before it, and its parent may have gone by then.
+func (w *world) child(now float64) {
+	parent := rapid.SampledFrom(w.alive).Draw(w.t, "parent")
+	child := w.process()
+	w.session[child] = w.session[parent]
+	now += 0.35 // its parent has begun
+	fork, exec := now, now+0.001
+	if w.one(5, "out of order") {
+		fork, exec = exec, fork
+	}
+	if !w.one(5, "fork lost") {
+		w.tell(now, fork, child, event.Fork{Parent: parent})
+	}
+	real := parent
+	if w.one(4, "orphan") {
+		real = event.ProcID{PID: 1, Start: 1}
+	}
+	w.tell(now, exec, child, event.Exec{Path: "/usr/bin/curl", Args: []string{"curl"}, Parent: real})
+	w.alive = append(w.alive, child)
+}
+
+// exit gives a PID back; a stranger has it in the next tick.
+func (w *world) exit(now float64) {
+	i := rapid.IntRange(0, len(w.alive)-1).Draw(w.t, "exits")
+	old := w.alive[i]
+	w.alive = slices.Delete(w.alive, i, i+1)
+	if !w.one(5, "exit lost") {
+		w.tell(now+0.4, now+0.4, old, event.Exit{})
+	}
+	w.tick = max(w.tick, old.Start) + 1
+	stranger := event.ProcID{PID: old.PID, Start: rapid.SampledFrom([]uint64{old.Start + 1, w.tick}).Draw(w.t, "start")}
+	w.tell(now+0.41, now+0.41, stranger, event.Exec{Path: "/usr/bin/ssh", Args: []string{"ssh"}, Parent: event.ProcID{PID: 1, Start: 1}})
 }
 
 // TestNoSessionIsEverTakenForAnother plays random interleavings of tool calls
-// of several sessions, late and missing records, forks, execs, exits and reused
-// PIDs. Whatever is lost, a named session or skill must be the true one.
+// of several sessions of two gateways: late and missing records, lost and
+// disordered forks, execs and exits, reused PIDs. Whatever is lost, a named
+// gateway, session or skill must be the true one.
 func TestNoSessionIsEverTakenForAnother(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
+		w := &world{t: t, tick: 1000, pid: 100, session: map[event.ProcID]string{}, skill: map[string]string{}, losesRows: rapid.Bool().Draw(t, "loses rows")}
 		f := newFilm(nil)
-		tr := truth{session: map[event.ProcID]string{}, skill: map[string]string{}}
-		sessions := []string{"alice", "bob", "carol"}
-		for i, s := range sessions {
-			if dir := rapid.SampledFrom([]string{"", weather, notes}).Draw(t, "reads"); dir != "" {
-				f.read(0.1+float64(i)/100, s, "r-"+s, "read-"+s, dir+"/SKILL.md")
-				tr.skill[s] = dir
+		w.begin(f)
+		now := 1.0
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			now += rapid.Float64Range(0, 1.5).Draw(t, "pause")
+			switch action := rapid.IntRange(0, 9).Draw(t, "action"); {
+			case action < 5:
+				w.call(now)
+			case action < 8 && len(w.alive) > 0:
+				w.child(now)
+			case len(w.alive) > 0:
+				w.exit(now)
 			}
 		}
-		now, next, tick := 1.0, int32(100), uint64(1000)
-		var alive []event.ProcID
+		slices.SortStableFunc(w.told, func(a, b telling) int { return cmp.Compare(a.at, b.at) })
 		type fact struct {
 			scope *Scope
 			ev    event.Event
 		}
 		var facts []fact
-		note := func(s *Scope) { facts = append(facts, fact{s, f.last}) }
-		commands := []string{"date", "curl http://198.51.100.1/", "uptime"}
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			now += rapid.Float64Range(0, 1.5).Draw(t, "pause")
-			switch action := rapid.IntRange(0, 9).Draw(t, "action"); {
-			case action < 4: // a tool call; its row may be late or missing, its command one of few
-				s := rapid.SampledFrom(sessions).Draw(t, "session")
-				cmd := rapid.SampledFrom(commands).Draw(t, "command")
-				row := func(at float64) {
-					ev := event.Event{Time: f.at(now), Body: event.ToolCall{Gateway: state, Session: s, Run: "r-" + s, ID: fmt.Sprint("call-", next), Name: "exec", Command: cmd}}
-					f.e.Tick(f.at(at))
-					f.e.Observe(ev)
-				}
-				lost := rapid.IntRange(0, 5).Draw(t, "row") == 0
-				if !lost {
-					row(now)
-				}
-				tick++
-				next++
-				root := event.ProcID{PID: next, Start: tick}
-				tr.session[root] = s
-				note(f.rootAs(now+0.3, root, cmd))
-				alive = append(alive, root)
-				now += 0.3
-			case action < 6 && len(alive) > 0: // fork and perhaps exec
-				parent := rapid.SampledFrom(alive).Draw(t, "parent")
-				tick++
-				next++
-				child := event.ProcID{PID: next, Start: tick}
-				tr.session[child] = tr.session[parent]
-				f.push(now, child, event.Fork{Parent: parent})
-				note(f.push(now, child, event.Exec{Path: "/usr/bin/curl", Args: []string{"curl"}, Parent: event.ProcID{PID: 1, Start: 1}}))
-				alive = append(alive, child)
-			case action < 8 && len(alive) > 0: // exit; the PID is taken by a stranger
-				i := rapid.IntRange(0, len(alive)-1).Draw(t, "exits")
-				old := alive[i]
-				f.push(now, old, event.Exit{})
-				tick++
-				stranger := event.ProcID{PID: old.PID, Start: tick}
-				if s := f.push(now, stranger, event.Exec{Path: "/usr/bin/ssh", Args: []string{"ssh"}, Parent: event.ProcID{PID: 1, Start: 1}}); s != nil {
-					t.Fatalf("the stranger %v inherits %v", stranger, s.Role())
-				}
-				alive = append(alive[:i], alive[i+1:]...)
-			default:
-				f.e.Tick(f.at(now))
+		for _, x := range w.told {
+			f.e.Tick(f.at(x.at))
+			scope := f.e.Observe(x.ev)
+			if _, known := w.session[x.ev.Proc]; !known && !x.ev.Proc.IsZero() && scope != nil {
+				t.Fatalf("the stranger %v inherits %v", x.ev.Proc, scope.Role())
+			}
+			if scope != nil {
+				facts = append(facts, fact{scope, x.ev})
 			}
 		}
 		f.e.Tick(f.at(now + 60))
 		for _, x := range facts {
-			a := f.e.Attribute(x.scope, x.ev)
-			want := tr.session[x.ev.Proc]
-			if a.Session != "" && a.Session != want {
-				t.Fatalf("%v of session %s is given to %s\n%+v", x.ev.Proc, want, a.Session, a.Evidence)
-			}
-			if a.Skill != nil && a.Skill.Dir != tr.skill[want] && (a.Confidence == event.Certain || a.Confidence == event.Strong) {
-				t.Fatalf("%v of skill %q is given to %q (%s)", x.ev.Proc, tr.skill[want], a.Skill.Dir, a.Confidence)
-			}
+			w.judge(f.e.Attribute(x.scope, x.ev), x.ev)
 		}
 	})
+}
+
+func (w *world) judge(a *event.Attribution, ev event.Event) {
+	want := w.session[ev.Proc]
+	if a.Session != "" && a.Session != want {
+		w.t.Fatalf("%v of session %s is given to %s\n%+v", ev.Proc, want, a.Session, a.Evidence)
+	}
+	if i := slices.IndexFunc(property, func(g estate) bool { return slices.Contains(g.sessions, want) }); a.Gateway != property[i].gateway {
+		w.t.Fatalf("%v of gateway %s is given to %s", ev.Proc, property[i].gateway, a.Gateway)
+	}
+	if a.Skill != nil && a.Skill.Dir != w.skill[want] && (a.Confidence == event.Certain || a.Confidence == event.Strong) {
+		w.t.Fatalf("%v of skill %q is given to %q (%s)", ev.Proc, w.skill[want], a.Skill.Dir, a.Confidence)
+	}
 }
