@@ -187,6 +187,9 @@ func (g *gateway) signals(calls ...*call) signals {
 		}
 		sig.read, sig.earlier = read, earlier
 		sig.mentioned = g.mentioned(c.Command, g.workdir(c))
+		if id, ok := g.catalogue.at(wholeCommand(c.Command, g.found.Home, g.workdir(c))); ok {
+			sig.whole = &id
+		}
 	}
 	return sig
 }

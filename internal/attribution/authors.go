@@ -60,7 +60,7 @@ func (e *Engine) wrote(ev event.Event) {
 		}
 		old := g.authors[p]
 		if old == nil && s.script != nil {
-			old = s.script.author // what writes is somebody's work itself
+			old = g.authorOf(s.script.path, s.script.skill.Dir) // what writes is somebody's work itself
 		}
 		if old != nil {
 			if a.was, a.prior, a.depth = old.was, old, old.depth+1; old.depth >= maxPriors || old.scope == s {
@@ -68,7 +68,9 @@ func (e *Engine) wrote(ev event.Event) {
 			}
 		}
 		g.authors[p] = a
-		e.version++
+		if g.ran[p] || len(g.ran) >= maxAuthors {
+			e.version++ // it may be running
+		}
 	}
 }
 
@@ -119,13 +121,14 @@ func (g *gateway) restored(id event.SkillID) {
 // foreign are the skills, other than its own, that may have written the script
 // that a process runs.
 func (e *Engine) foreign(s *Scope) (others skillSet, why []event.Evidence) {
-	if s.script == nil || s.script.author == nil {
+	if s.script == nil {
 		return nil, nil
 	}
-	for w := s.script.author; w != nil; w = w.prior {
+	g := s.origin.gateway
+	for w := g.authorOf(s.script.path, s.script.skill.Dir); w != nil; w = w.prior {
 		var a event.Attribution
 		if w.calls != nil {
-			a.Skill, _, a.Candidates, _ = weigh(s.origin.gateway.signals(w.calls...))
+			a.Skill, _, a.Candidates, _ = weigh(g.signals(w.calls...))
 		} else {
 			e.ofExecution(&a, w.scope, event.Event{Proc: w.proc}, false)
 		}

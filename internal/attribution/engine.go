@@ -142,7 +142,6 @@ type scriptRun struct {
 	path   string
 	opened bool // the process was seen to open it, or it is the executable itself
 	fake   bool // the interpreter is a program that a tool call made: what it opens proves nothing
-	author *author
 	at     time.Time
 }
 
@@ -367,7 +366,9 @@ func (e *Engine) annotate(s *Scope, ev event.Event, b event.Exec) {
 		}
 		run.fake = g.made[b.Path]
 	}
-	run.author = g.authorOf(run.path, run.skill.Dir)
+	if len(g.ran) < maxAuthors {
+		g.ran[run.path] = true
+	}
 	if s.script != nil && s.script.skill.Dir != run.skill.Dir {
 		s.caller = append(skillSet(nil), s.caller...)
 		s.caller.add(s.script.skill)

@@ -266,6 +266,7 @@ type gateway struct {
 	files     map[string][]*call // in-process calls by path
 	calls     map[string]*call   // by session and ID
 	authors   map[string]*author // by path: who changed files of skills
+	ran       map[string]bool    // scripts and programs of skills
 	made      programSet
 	forgery   forgery
 	network   network
@@ -282,7 +283,7 @@ func (g *gateway) records(o *origin) bool {
 func newGateway(id string) *gateway {
 	return &gateway{
 		news: 1, found: event.GatewayFound{ID: id}, sessions: map[string]*session{}, byKey: map[string]*session{},
-		files: map[string][]*call{}, calls: map[string]*call{}, authors: map[string]*author{}, made: programSet{}, network: newNetwork(),
+		files: map[string][]*call{}, calls: map[string]*call{}, authors: map[string]*author{}, ran: map[string]bool{}, made: programSet{}, network: newNetwork(),
 	}
 }
 
