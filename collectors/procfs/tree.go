@@ -76,6 +76,27 @@ func Orphans(proc fs.FS, gateway event.ProcID) ([]event.Event, error) {
 	return all.snapshot(proc, roots), nil
 }
 
+// Outside gives the living processes that have a program, are not OpenClaw's and
+// have no OpenClaw process among their ancestors; and when the host was started,
+// as far as that is known.
+func Outside(proc fs.FS) ([]event.ProcID, time.Time, error) {
+	all, err := table(proc)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	var ids []event.ProcID
+	for pid, s := range all {
+		if pid != 1 && pid != kthreadd && s.parent != kthreadd && s.state != 'Z' && !all.under(pid, 0) {
+			ids = append(ids, event.ProcID{PID: pid, Start: s.start})
+		}
+	}
+	slices.SortFunc(ids, event.ProcID.Compare)
+	return ids, booted(proc, time.Now()), nil
+}
+
+// kthreadd is the parent of the kernel's threads.
+const kthreadd = 2
+
 // claimsExec reports whether a process of this user says that the exec tool
 // started it. It reads no more than it must: it is asked of the whole host.
 func claimsExec(proc fs.FS, pid int32, uid uint32) bool {

@@ -214,6 +214,7 @@ func (a *Agent) observe(ctx context.Context) error {
 	if a.strangers != nil {
 		all = append(all, collector{"strangers", a.strangers.Run, a.noting(a.emit)})
 	}
+	a.recall(ctx)
 	var g errgroup.Group
 	for _, s := range a.sensors.list() {
 		g.Go(func() error { return a.sense(ctx, &g, s) })

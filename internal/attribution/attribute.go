@@ -79,6 +79,10 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 // wrote its script counts, too.
 func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, authors bool) {
 	x, g := s.exec, s.origin.gateway
+	if x.known != nil && s.script == nil {
+		remember(a, x.known)
+		return
+	}
 	var sig signals
 	var of []event.Evidence
 	switch {
@@ -94,6 +98,11 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 	case len(x.candidates) > 0:
 		of = append(of, e.shared(a, x.candidates))
 		sig = g.signals(x.candidates...)
+	case x.known != nil:
+		var before event.Attribution
+		remember(&before, x.known)
+		a.Agent, a.Session, a.SessionKey, a.Run, a.ToolCall = before.Agent, before.Session, before.SessionKey, before.Run, before.ToolCall
+		of = append(of, before.Evidence[0])
 	case x.claimed:
 		of = append(of, event.Evidence{Kind: "environment_marker", Detail: "ran before the agent did, outside of every tree, with the variables that OpenClaw sets for its exec calls; anyone can set them"})
 	default:
@@ -103,7 +112,16 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 	if ev.Proc != x.root {
 		of = append(of, event.Evidence{Kind: "lineage", Detail: fmt.Sprintf("descends by fork from process %d, the root of that command", x.root.PID)})
 	}
-	sig.script, sig.callers, sig.cwd = s.script, s.caller, s.cwd
+	sig.script, sig.callers, sig.cwd = s.script, slices.Clip(s.caller), s.cwd
+	if x.known != nil { // it began before, for these
+		before := skillSet(x.known.Candidates)
+		if x.known.Skill != nil {
+			before = append(slices.Clip(before), *x.known.Skill)
+		}
+		for _, id := range before.without(s.script.skill) {
+			sig.callers.add(id)
+		}
+	}
 	if authors {
 		var why []event.Evidence
 		sig.authors, why = e.foreign(s)
@@ -118,6 +136,21 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 	var why []event.Evidence
 	a.Skill, a.Confidence, a.Candidates, why = weigh(sig)
 	a.Evidence = append(append(of, why...), g.drift(a.Skill)...)
+}
+
+// remember takes over what was recorded of a process. What it did while nobody
+// watched is not known, so nothing is certain.
+func remember(a *event.Attribution, known *event.Attribution) {
+	*a = *known
+	if a.Confidence == event.Certain {
+		a.Confidence = event.Strong
+	}
+	a.Evidence = []event.Evidence{{Kind: "remembered", Detail: "recorded so before clawwatch was started anew; it is the same process, by number and start"}}
+	for _, e := range known.Evidence {
+		if e.Kind != "remembered" && len(a.Evidence) < maxEvidence {
+			a.Evidence = append(a.Evidence, e)
+		}
+	}
 }
 
 // drift says that a skill has other files now than when it was read or run.
@@ -168,14 +201,14 @@ func (g *gateway) signals(calls ...*call) signals {
 	var sig signals
 	for i, c := range calls {
 		read, earlier := g.reads(c.session, c.Run, c.at)
-		if why := g.doubtful(c.arrived, c.late); why != "" {
+		if why := g.doubtful(c); why != "" {
 			sig.forged = fmt.Sprintf("tool call %s may not be OpenClaw's record: %s", c.ID, why)
 		}
 		for _, r := range read {
 			if r.call == nil {
 				continue
 			}
-			if why := g.doubtful(r.call.arrived, r.call.late); why != "" {
+			if why := g.doubtful(r.call); why != "" {
 				sig.forged = fmt.Sprintf("tool call %s may not be OpenClaw's record: %s", r.call.ID, why)
 			}
 		}

@@ -224,7 +224,7 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 func (e *Engine) gateway(id string) *gateway {
 	g := e.gateways[id]
 	if g == nil {
-		g = newGateway(id)
+		g = newGateway(e, id)
 		e.gateways[id] = g
 	}
 	return g
@@ -275,7 +275,7 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 	if s == nil {
 		s = e.scopes[b.Parent]
 	}
-	if s == nil && b.Claim != "" {
+	if s == nil && (b.Claim != "" || b.Known != nil) {
 		s = e.claimed(ev, b)
 	}
 	if s == nil {
@@ -301,10 +301,15 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 }
 
 // claimed makes a scope for a process that was left behind before anybody
-// watched: nothing but the variables it has says whose it is.
+// watched: nothing but the variables it has says whose it is, or what was known
+// of it before the agent was started anew.
 func (e *Engine) claimed(ev event.Event, b event.Exec) *Scope {
-	o := &origin{proc: ev.Proc, gateway: e.gateway(b.Claim), seen: ev.Time}
-	x := &execution{root: ev.Proc, origin: o, seen: ev.Time, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true}
+	id := b.Claim
+	if b.Known != nil {
+		id = b.Known.Gateway
+	}
+	o := &origin{proc: ev.Proc, gateway: e.gateway(id), seen: ev.Time}
+	x := &execution{known: b.Known, root: ev.Proc, origin: o, seen: ev.Time, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true}
 	return &Scope{role: event.RoleTool, origin: o, exec: x, root: ev.Proc}
 }
 

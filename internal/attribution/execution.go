@@ -18,7 +18,8 @@ type execution struct {
 	cwd       string
 	seen      time.Time // the exec, or the look at what ran before
 	started   time.Time
-	claimed   bool // known by its environment alone
+	claimed   bool               // known by its environment alone, or
+	known     *event.Attribution // by what was recorded of it before the agent was started anew
 
 	decided    bool
 	call       *call   // the one that fits
@@ -257,6 +258,7 @@ const (
 
 // A gateway is what is known of one OpenClaw state directory.
 type gateway struct {
+	engine    *Engine
 	found     event.GatewayFound
 	catalogue catalogue
 	sessions  map[string]*session
@@ -280,9 +282,10 @@ func (g *gateway) records(o *origin) bool {
 	return g.server.IsZero() || o.proc == g.server || !o.command
 }
 
-func newGateway(id string) *gateway {
+func newGateway(e *Engine, id string) *gateway {
 	return &gateway{
-		news: 1, found: event.GatewayFound{ID: id}, sessions: map[string]*session{}, byKey: map[string]*session{},
+		engine: e,
+		news:   1, found: event.GatewayFound{ID: id}, sessions: map[string]*session{}, byKey: map[string]*session{},
 		files: map[string][]*call{}, calls: map[string]*call{}, authors: map[string]*author{}, ran: map[string]bool{}, made: programSet{}, network: newNetwork(),
 	}
 }

@@ -16,9 +16,15 @@ const disorder = 2 * time.Second
 // A forgery is the times in which processes of tool calls wrote into a gateway's
 // records. Rows that came then may be anybody's word.
 type forgery struct {
-	opened map[event.ProcID]time.Time // by execution: since when it has the records open for writing
+	opened map[event.ProcID]*grasp // by execution
 	times  []interval
 }
+
+// A grasp is when an execution first and last opened the records for writing.
+type grasp struct{ first, last time.Time }
+
+// told is how soon it is known whether something was written.
+const told = 5 * time.Second
 
 type interval struct {
 	from, to time.Time
@@ -44,18 +50,20 @@ func (f *forgery) touched(g *gateway, s *Scope, file string, ev event.Event, e *
 		return
 	}
 	if f.opened == nil {
-		f.opened = map[event.ProcID]time.Time{}
+		f.opened = map[event.ProcID]*grasp{}
 	}
 	root := s.exec.root
 	if open, ok := ev.Body.(event.FileOpen); ok && !open.Create && !open.Emptied {
-		if _, known := f.opened[root]; !known && len(f.opened) < maxForgeries {
-			f.opened[root] = e.now
+		if o := f.opened[root]; o != nil {
+			o.last = e.now
+		} else if len(f.opened) < maxForgeries {
+			f.opened[root] = &grasp{e.now, e.now}
 		}
 		return
 	}
-	from, known := f.opened[root]
-	if !known {
-		from = s.exec.started
+	from := s.exec.started
+	if o := f.opened[root]; o != nil {
+		from = o.first
 	}
 	to := e.now.Add(time.Second)
 	if n := len(f.times); n > 0 && (f.times[n-1].root == root || n == maxForgeries) {
@@ -72,13 +80,18 @@ func (f *forgery) touched(g *gateway, s *Scope, file string, ev event.Event, e *
 }
 
 // doubtful says why a row may not be OpenClaw's; empty: it is.
-func (g *gateway) doubtful(arrived time.Time, late bool) string {
-	if late {
+func (g *gateway) doubtful(c *call) string {
+	if c.late {
 		return "it lies before rows of its session that had been read already"
 	}
 	for _, i := range g.forgery.times {
-		if !arrived.Before(i.from) && !arrived.After(i.to) {
+		if !c.arrived.Before(i.from) && !c.arrived.After(i.to) {
 			return fmt.Sprintf("it came while a command (process %d) wrote into OpenClaw's records", i.root.PID)
+		}
+	}
+	for root, o := range g.forgery.opened {
+		if !c.arrived.Before(o.last) && c.arrived.Before(o.last.Add(told)) && g.engine.now.Sub(o.last) <= told {
+			return fmt.Sprintf("it came after a command (process %d) opened OpenClaw's records for writing", root.PID)
 		}
 	}
 	return ""

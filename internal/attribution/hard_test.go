@@ -203,6 +203,8 @@ func TestRowsThatCameWhileACommandWroteThemProveNothing(t *testing.T) {
 	f.call(2, "alice", "r1", "c2", evil+"/scripts/x.sh")
 	f.root(2.5, 100, evil+"/scripts/x.sh")
 	f.push(3, proc(100), event.FileOpen{Path: db, Read: true, Write: true})
+	f.read(4, "alice", "r1", "early", weather+"/SKILL.md")
+	f.want(4.1, nil, "ambiguous weather", "alice", "early") // it can be known only later whether it wrote
 	f.read(30, "alice", "r2", "forged", notes+"/SKILL.md")
 	f.call(30.2, "alice", "r2", "c3", "date")
 	s := f.root(30.5, 200, "date")
@@ -316,5 +318,26 @@ func TestWhatRanBeforeIsMatchedByWhenItBegan(t *testing.T) {
 		f.call(20, "carol", "r3", "c2", "sleep 600") // after it
 		s := f.push(100, proc(pid), event.Exec{Path: "/bin/bash", Args: args, Cwd: workspace, Parent: proc(11), Snapshot: true, Began: at(10.5)})
 		f.want(110, s, "weather strong", "alice", "a2")
+	}
+}
+
+func TestWhatWasRecordedBeforeARestartIsRemembered(t *testing.T) {
+	known := &event.Attribution{
+		Gateway: state, Session: "alice", ToolCall: "c2", Skill: &event.SkillID{Name: "notes", Dir: notes}, Confidence: event.Certain,
+		Evidence: []event.Evidence{{Kind: "script_path", Detail: "as it was"}},
+	}
+	f := newFilm(t)
+	s := f.push(1, proc(77), event.Exec{Path: "/usr/bin/bash", Args: []string{"bash", "/tmp/worker.sh"}, Snapshot: true, Known: known})
+	a := f.want(2, s, "notes strong", "alice", "c2")
+	if s.Role() != event.RoleTool || a.Gateway != state || !has(a, "remembered") || !has(a, "script_path") || known.Confidence != event.Certain {
+		t.Errorf("a %q of %q, evidence %+v", s.Role(), a.Gateway, a.Evidence)
+	}
+	f.fork(3, 78, 77)
+	f.want(4, f.exec(3, 78, 77, "/", "curl"), "notes strong", "alice", "c2")
+	f.exec(5, 78, 77, "/", "/bin/bash", weather+"/scripts/w.sh")
+	f.want(8, f.open(5.1, 78, weather+"/scripts/w.sh"), "ambiguous weather notes", "alice", "c2")
+	f.exec(9, 78, 77, "/", "/bin/bash", notes+"/scripts/w.sh")
+	if a := f.want(12, f.open(9.1, 78, notes+"/scripts/w.sh"), "ambiguous notes weather", "alice", "c2"); a.Skill != nil {
+		t.Error(a)
 	}
 }

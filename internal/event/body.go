@@ -34,9 +34,10 @@ type Exec struct {
 	Creds         *Creds      // nil: not known but for UID
 	Namespaces    *Namespaces // those that differ from the agent's; nil: none, or not known
 	ContainerID   string
-	Snapshot      bool      // not an exec that was seen: the process ran before the sensor did
-	Began         time.Time // Snapshot: when the process began; zero: not known
-	Claim         string    // Snapshot of a process outside of every tree: the gateway whose exec calls carry the variables it has
+	Snapshot      bool         // not an exec that was seen: the process ran before the sensor did
+	Began         time.Time    // Snapshot: when the process began; zero: not known
+	Known         *Attribution // Snapshot: what the agent itself recorded of the process before it was started anew
+	Claim         string       // Snapshot of a process outside of every tree: the gateway whose exec calls carry the variables it has
 }
 
 // A FileID says which file it is, and as of when: the content of a file with the
