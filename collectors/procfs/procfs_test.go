@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,6 +98,26 @@ func TestTreeIsTheGatewayAndItsDescendantsParentsFirst(t *testing.T) {
 		if x := e.Body.(event.Exec); !x.Began.Equal(began) {
 			t.Errorf("%v began at %v, want %v", e.Proc, x.Began, began)
 		}
+	}
+}
+
+func TestOutsideAreProgramsThatHaveNothingToDoWithOpenClaw(t *testing.T) {
+	got, booted, err := Outside(host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := table(host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid, s := range all {
+		inside := pid == 1 || all.under(pid, 0) || s.state == 'Z'
+		if slices.Contains(got, event.ProcID{PID: pid, Start: s.start}) == inside {
+			t.Errorf("%d %s: inside is %v, got %v", pid, s.comm, inside, got)
+		}
+	}
+	if up := time.Since(booted); up < 100*time.Second || up > 130*time.Second {
+		t.Errorf("booted %v ago, want 100 s", up)
 	}
 }
 

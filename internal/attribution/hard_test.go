@@ -212,7 +212,7 @@ func TestRowsThatCameWhileACommandWroteThemProveNothing(t *testing.T) {
 	f.want(31.5, s, "notes strong", "alice", "c3") // that it is open for writing says nothing
 	f.push(32, proc(100), event.FileUse{Path: db + "-wal", BytesWritten: 4096, Opened: true})
 	f.last = exec
-	if a := f.want(33, s, "ambiguous notes evil", "alice", "c3"); !has(a, "records_in_doubt") {
+	if a := f.want(33, s, "ambiguous notes evil weather", "alice", "c3"); !has(a, "records_in_doubt") {
 		t.Errorf("evidence %+v", a.Evidence)
 	}
 	if roots := f.e.Amended(); len(roots) != 1 || roots[0] != proc(200) {

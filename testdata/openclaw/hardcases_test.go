@@ -512,13 +512,13 @@ func (p *production) restarts(t *testing.T) {
 	p.restartAgent(t)
 }
 
-// restartAgent ends clawwatch while a command and a daemon go on, and starts it
-// again. What it could not see it may not know, but nothing it says is wrong.
+// restartAgent ends clawwatch while a command and daemons go on, and starts it
+// again. The command is in OpenClaw's records, the daemons in clawwatch's own.
 func (p *production) restartAgent(t *testing.T) {
 	t.Helper()
 	const name = "restart of clawwatch"
-	l := p.worst(truth.Missing, name, "goon", "night-owl")
-	running := p.worst(truth.Ambiguous, name, "goon2", "leaky-notes")
+	l := p.worst(truth.Right, name, "goon", "night-owl")
+	running := p.worst(truth.Right, name, "goon2", "leaky-notes")
 	meeting, other := "goon-"+l, "goon2-"+l
 	p.act(t, hardCase{scenario: scenario{name: name, talks: []talk{{session: "goon", turns: []model.Turn{
 		calls(p.use("night-owl")), calls(p.stage.script("night-owl", "start.sh", l, meeting)), say("Started."),
