@@ -9,6 +9,36 @@ import (
 
 // Signals are all that speaks about the skill behind one fact. Each is a set of
 // skills; none proves alone that a skill asked for what happened.
+//
+// What is known, what it ties, where it is found out, and what it is worth:
+//
+//	signal                                          ties             in              worth, and where it fails
+//	a shell with OpenClaw's wrapper (oom_score_adj  process → exec   command.go,     this is a tool call: in the foreground, as a service
+//	  or preamble), or forked by the spawn broker,    tool call        classify        (below relay and anchor), on a terminal, in the background
+//	  or with the text of a recorded call
+//	its command is the text of a recorded call      tool call → row  fits, assign    exact unless several sessions have the text: ambiguous
+//	the record of a background call names its PID   tool call → row  fits            exact
+//	forks since then                                process → call   Observe         exact: setsid, double forks, env -i, reparenting
+//	what the agent recorded before it was started   process → call   remember        as it was, but never certain
+//	  anew, of the same number and start
+//	OPENCLAW_SHELL in the environment               process → gateway claimed        a claim: no skill is named by it
+//	a path or host that a row names, while its      gateway's own    inProcess,      exact unless several calls name it at once: ambiguous
+//	  call goes on                                    act → call       ownNetwork
+//	a model provider's address, and who waits       connection →     ownNetwork      the session, where only one waits for a model; no skill
+//	                                                  session
+//	a script or program of a skill, seen to be      process → skill  annotate        very high; that of the program that opened it
+//	  opened by its interpreter
+//	who changed that file before                    process → skill  foreign         speaks against: ambiguous with the author
+//	the whole command is one script of a skill      command → skill  wholeCommand    high
+//	a path of a skill in the command, or as         command → skill  mentionedPaths  a hint: never more than weak beside another skill
+//	  working directory
+//	SKILL.md read by the tool for it in this run    call → skill     noteReads       good where it is the only one
+//	SKILL.md printed by a command                   call → skill     noteReads,      the same, once it was seen to be opened; beside
+//	                                                                   opened          an earlier skill ambiguous
+//	read in an earlier run, or by the sessions      call → skill     reads           weak
+//	  that spawned this one
+//	rows that came while somebody else wrote them   speaks against   forgery.go      ambiguous
+//	variables that the skill's files mention        none             SecretsOf       for the rule on environments only
 type signals struct {
 	script    *scriptRun     // nearest script or program of a skill, up the process's own lineage
 	callers   skillSet       // skills whose scripts started that script
