@@ -127,8 +127,10 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 		sig.authors, why = e.foreign(s)
 		of = append(of, why...)
 	}
-	if id, ok := g.catalogue.at(wholeCommand(x.command, g.found.Home, x.cwd)); ok {
-		sig.whole = &id
+	// What a command that is one script does is done by the script: a process that
+	// does not come of it shows that the path led elsewhere.
+	if sig.whole = g.whole(x.command, x.cwd); s.script == nil && (ev.Proc != x.root || x.replaced) {
+		sig.whole = nil
 	}
 	for _, id := range x.scripts {
 		sig.mentioned.add(id)
@@ -220,9 +222,7 @@ func (g *gateway) signals(calls ...*call) signals {
 		}
 		sig.read, sig.earlier = read, earlier
 		sig.mentioned = g.mentioned(c.Command, g.workdir(c))
-		if id, ok := g.catalogue.at(wholeCommand(c.Command, g.found.Home, g.workdir(c))); ok {
-			sig.whole = &id
-		}
+		sig.whole = g.whole(c.Command, g.workdir(c))
 	}
 	return sig
 }
@@ -261,6 +261,17 @@ func (g *gateway) reads(s *session, run string, at time.Time) (now, earlier []re
 		s = p
 	}
 	return now, earlier
+}
+
+// whole is the skill of which a command is a script and nothing else, or nil.
+// Nobody else may have put the file there.
+func (g *gateway) whole(command, cwd string) *event.SkillID {
+	p := g.catalogue.resolve(wholeCommand(command, g.found.Home, cwd))
+	id, ok := g.catalogue.at(p)
+	if !ok || g.authorOf(p, id.Dir) != nil {
+		return nil
+	}
+	return &id
 }
 
 func (g *gateway) mentioned(command, cwd string) skillSet {

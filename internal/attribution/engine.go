@@ -292,6 +292,10 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 	}
 	if next.role == event.RoleTool {
 		e.annotate(&next, ev, b)
+		if x := s.exec; x != nil && ev.Proc == x.root && s.script == next.script && !x.runs(b.Args) {
+			x.replaced = true
+			e.version++
+		}
 		if s.exec == next.exec && s.script == next.script && slices.Equal(s.cwd, next.cwd) {
 			e.scopes[ev.Proc] = s // nothing new: it stands for what it stood for
 			return

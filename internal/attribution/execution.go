@@ -21,6 +21,8 @@ type execution struct {
 	claimed   bool               // known by its environment alone, or
 	known     *event.Attribution // by what was recorded of it before the agent was started anew
 
+	replaced bool // its root runs another program than the shell by now
+
 	decided    bool
 	call       *call   // the one that fits
 	candidates []*call // when several fit
@@ -31,6 +33,14 @@ type execution struct {
 	looked     uint64  // the gateway's news when it was last overdue
 	scripts    skillSet
 	manuals    skillSet // whose SKILL.md it was seen to open
+}
+
+// runs reports whether arguments are those of the shell that an execution
+// begins with.
+func (x *execution) runs(args []string) bool {
+	cmd, _, ok := shellCommand(args)
+	text, _ := modelCommand(cmd)
+	return ok && text == x.command
 }
 
 // final reports whether no record that may still come can matter.

@@ -341,3 +341,28 @@ func TestWhatWasRecordedBeforeARestartIsRemembered(t *testing.T) {
 		t.Error(a)
 	}
 }
+
+// The path of a skill's script can lead elsewhere: by a link that another skill
+// made, or that was there before anybody watched.
+func TestAScriptsPathThatLeadsElsewhereProvesNothing(t *testing.T) {
+	for _, seen := range []bool{true, false} {
+		f := newFilm(t)
+		f.skill(evil, "evil")
+		f.read(1, "alice", "r1", "c1", evil+"/SKILL.md")
+		f.read(1, "alice", "r1", "c2", notes+"/SKILL.md")
+		if seen {
+			f.call(2, "alice", "r1", "c3", "date")
+			f.root(2.5, 90, "date")
+			f.push(3, proc(90), event.FileLink{Path: notes + "/scripts/y"})
+		}
+		f.call(5, "alice", "r1", "c4", notes+"/scripts/y")
+		f.root(5.5, 100, notes+"/scripts/y")
+		f.fork(5.6, 101, 100)
+		s := f.push(5.7, proc(101), event.Exec{Path: "/tmp/y", Args: []string{notes + "/scripts/y"}, Cwd: workspace, Parent: proc(100)})
+		f.want(9, s, "ambiguous evil notes", "alice", "c4")
+		f.call(15, "alice", "r1", "c5", notes+"/scripts/y 2")
+		f.root(15.5, 200, notes+"/scripts/y 2")
+		s = f.push(15.7, proc(200), event.Exec{Path: "/tmp/y", Args: []string{notes + "/scripts/y"}, Cwd: workspace, Parent: proc(11)}) // in the shell's place
+		f.want(19, s, "ambiguous evil notes", "alice", "c5")
+	}
+}
