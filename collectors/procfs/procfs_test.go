@@ -101,8 +101,8 @@ func TestTreeIsTheGatewayAndItsDescendantsParentsFirst(t *testing.T) {
 	}
 }
 
-func TestOutsideAreProgramsThatHaveNothingToDoWithOpenClaw(t *testing.T) {
-	got, booted, err := Outside(host())
+func TestLeftAreOrphansThatHaveNothingToDoWithOpenClaw(t *testing.T) {
+	got, booted, err := Left(host())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,9 +111,9 @@ func TestOutsideAreProgramsThatHaveNothingToDoWithOpenClaw(t *testing.T) {
 		t.Fatal(err)
 	}
 	for pid, s := range all {
-		inside := pid == 1 || all.under(pid, 0) || s.state == 'Z'
-		if slices.Contains(got, event.ProcID{PID: pid, Start: s.start}) == inside {
-			t.Errorf("%d %s: inside is %v, got %v", pid, s.comm, inside, got)
+		left := s.parent == 1 && !all.under(pid, 0) && s.state != 'Z'
+		if slices.Contains(got, event.ProcID{PID: pid, Start: s.start}) != left {
+			t.Errorf("%d %s: left is %v, got %v", pid, s.comm, left, got)
 		}
 	}
 	if up := time.Since(booted); up < 100*time.Second || up > 130*time.Second {

@@ -76,17 +76,18 @@ func Orphans(proc fs.FS, gateway event.ProcID) ([]event.Event, error) {
 	return all.snapshot(proc, roots), nil
 }
 
-// Outside gives the living processes that have a program, are not OpenClaw's and
-// have no OpenClaw process among their ancestors; and when the host was started,
-// as far as that is known.
-func Outside(proc fs.FS) ([]event.ProcID, time.Time, error) {
+// Left gives the living processes that nobody waits for, as their parent has ended,
+// and that are not OpenClaw's; and when the host was started, as far as that is
+// known.
+func Left(proc fs.FS) ([]event.ProcID, time.Time, error) {
 	all, err := table(proc)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
 	var ids []event.ProcID
 	for pid, s := range all {
-		if pid != 1 && pid != kthreadd && s.parent != kthreadd && s.state != 'Z' && !all.under(pid, 0) {
+		orphan := s.parent == 1 || all[s.parent].comm == "systemd" // a user's own takes them in, too
+		if orphan && pid != kthreadd && s.state != 'Z' && !all.under(pid, 0) {
 			ids = append(ids, event.ProcID{PID: pid, Start: s.start})
 		}
 	}

@@ -13,7 +13,8 @@ import (
 // Bounds on what is looked for in the agent's own records when it starts.
 const (
 	recallTime    = 3 * time.Second
-	recallRecords = 64 // of one process number
+	recallOne     = 200 * time.Millisecond // for one process: the number of a gateway's ancestor is in every record
+	recallRecords = 64                     // of one process number
 )
 
 // recall watches again what tool calls had left behind, and goes on by itself,
@@ -25,21 +26,21 @@ func (a *Agent) recall(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, recallTime)
 	defer cancel()
 	proc := os.DirFS("/proc")
-	outside, booted, err := procfs.Outside(proc)
+	orphans, booted, err := procfs.Left(proc)
 	if err != nil {
 		a.log.Warn("look for what was left behind", "error", err)
 		return
 	}
 	known := map[event.ProcID]*event.Attribution{}
 	var roots []event.ProcID
-	for _, id := range outside {
+	for _, id := range orphans {
 		if at := a.remembered(ctx, id, booted); at != nil {
 			known[id] = at
 			roots = append(roots, id)
 		}
 	}
 	if ctx.Err() != nil {
-		a.log.Warn("look for what was left behind: gave up", "after", recallTime, "processes", len(outside))
+		a.log.Warn("look for what was left behind: gave up", "after", recallTime, "processes", len(orphans))
 	}
 	if len(roots) == 0 {
 		return
@@ -61,6 +62,8 @@ func (a *Agent) recall(ctx context.Context) {
 
 // remembered is what the agent recorded of a process of a tool call, or nil.
 func (a *Agent) remembered(ctx context.Context, id event.ProcID, booted time.Time) *event.Attribution {
+	ctx, cancel := context.WithTimeout(ctx, recallOne)
+	defer cancel()
 	n := 0
 	for r, err := range a.store.Events(ctx, store.Query{PID: id.PID, Since: booted}) {
 		if n++; err != nil || n > recallRecords {

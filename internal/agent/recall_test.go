@@ -5,6 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,15 +27,16 @@ func TestWhatWasLeftBehindIsRecalledByNumberAndStart(t *testing.T) {
 	a := &Agent{store: s, log: slog.New(slog.DiscardHandler), facts: make(chan event.Event, 100)}
 	var records []event.Record
 	begin := func(name string, later uint64) event.ProcID {
-		cmd := exec.Command("sleep", "600")
-		if err := cmd.Start(); err != nil {
+		out, err := exec.Command("sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!").Output() // an orphan
+		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		})
-		id, err := procfs.Identify(os.DirFS("/proc"), int32(cmd.Process.Pid))
+		pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+		id, err := procfs.Identify(os.DirFS("/proc"), int32(pid))
 		if err != nil {
 			t.Fatal(err)
 		}
