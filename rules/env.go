@@ -332,9 +332,11 @@ func acting(r *event.Record) bool {
 	switch r.Process.Role {
 	case event.RoleTool:
 		return true
+	case event.RoleCLI: // one that works without a gateway does what that would
+		return slices.ContainsFunc(a.Evidence, ofCalls)
 	case event.RoleGateway:
 		return a.ToolCall != "" || slices.ContainsFunc(a.Evidence, ofCalls)
-	case event.RoleHelper, event.RoleCLI:
+	case event.RoleHelper:
 		return false
 	}
 	return a.ToolCall != "" || a.Skill != nil || len(a.Candidates) > 0

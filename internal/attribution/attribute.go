@@ -69,7 +69,7 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 		e.ofExecution(a, s, ev, true)
 		return a
 	}
-	if !e.inProcess(a, s, ev) && !e.ownNetwork(a, s.origin.gateway, ev) {
+	if g := s.origin.gateway; !g.records(s.origin) || !e.inProcess(a, s, ev) && !e.ownNetwork(a, g, ev) {
 		a.Evidence = []event.Evidence{{Kind: "gateway_process", Detail: "done by OpenClaw itself; no recorded tool call explains it"}}
 	}
 	return a

@@ -139,6 +139,23 @@ func script(exe string, args []string, cwd string) string {
 	return ""
 }
 
+// slippers are variables that have a loader or an interpreter run other code than
+// the script that it is given.
+var slippers = []string{
+	"LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "NODE_OPTIONS", "NODE_PATH",
+	"PERL5OPT", "PERL5LIB", "RUBYOPT", "RUBYLIB", "LUA_INIT", "PHPRC",
+}
+
+func slipping(names []string) []string {
+	var found []string
+	for _, n := range names {
+		if slices.Contains(slippers, n) {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
 func absolute(p, cwd string) string {
 	if p == "" || strings.ContainsRune(p, 0) {
 		return ""

@@ -140,8 +140,9 @@ type scriptRun struct {
 	proc   event.ProcID
 	skill  event.SkillID
 	path   string
-	opened bool // the process was seen to open it, or it is the executable itself
-	fake   bool // the interpreter is a program that a tool call made: what it opens proves nothing
+	opened bool   // the process was seen to open it, or it is the executable itself
+	fake   bool   // the interpreter is a program that a tool call made: what it opens proves nothing
+	slips  string // variable, set in this tool call, by which other code comes into the process; empty: none
 	at     time.Time
 }
 
@@ -332,7 +333,7 @@ func (e *Engine) classify(ev event.Event, b event.Exec, s *Scope) (event.Role, *
 	}
 	x := &execution{
 		root: ev.Proc, origin: s.origin, command: text, truncated: b.ArgsTruncated,
-		seen: ev.Time, started: ev.Time, cwd: b.Cwd,
+		seen: ev.Time, started: ev.Time, cwd: b.Cwd, given: slipping(b.EnvNames),
 	}
 	if b.Snapshot && !b.Began.IsZero() && b.Began.Before(ev.Time) {
 		x.started = b.Began
@@ -375,6 +376,7 @@ func (e *Engine) annotate(s *Scope, ev event.Event, b event.Exec) {
 		}
 		run.fake = g.made[b.Path]
 	}
+	run.slips = s.exec.slips(b.EnvNames)
 	if len(g.ran) < maxAuthors {
 		g.ran[run.path] = true
 	}

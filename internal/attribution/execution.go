@@ -21,7 +21,8 @@ type execution struct {
 	claimed   bool               // known by its environment alone, or
 	known     *event.Attribution // by what was recorded of it before the agent was started anew
 
-	replaced bool // its root runs another program than the shell by now
+	given    []string // slipping variables that it began with, which are the gateway's
+	replaced bool     // its root runs another program than the shell by now
 
 	decided    bool
 	call       *call   // the one that fits
@@ -33,6 +34,17 @@ type execution struct {
 	looked     uint64  // the gateway's news when it was last overdue
 	scripts    skillSet
 	manuals    skillSet // whose SKILL.md it was seen to open
+}
+
+// slips names a variable that lets other code into a process and that the tool
+// call has not begun with; empty: none.
+func (x *execution) slips(names []string) string {
+	for _, n := range slipping(names) {
+		if !slices.Contains(x.given, n) {
+			return n
+		}
+	}
+	return ""
 }
 
 // runs reports whether arguments are those of the shell that an execution

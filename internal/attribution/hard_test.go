@@ -366,3 +366,37 @@ func TestAScriptsPathThatLeadsElsewhereProvesNothing(t *testing.T) {
 		f.want(19, s, "ambiguous evil notes", "alice", "c5")
 	}
 }
+
+func TestAVariableCanLetAnotherSkillsCodeIntoAScript(t *testing.T) {
+	for _, tt := range []struct {
+		root, script []string
+		want         string
+	}{
+		{[]string{"HOME"}, []string{"HOME"}, "notes strong"},
+		{[]string{"HOME"}, []string{"HOME", "BASH_ENV"}, "ambiguous notes evil"},
+		{[]string{"HOME", "LD_LIBRARY_PATH"}, []string{"HOME", "LD_LIBRARY_PATH"}, "notes strong"}, // the gateway has it
+	} {
+		f := newFilm(t)
+		f.skill(evil, "evil")
+		f.read(1, "alice", "r1", "c1", evil+"/SKILL.md")
+		f.read(1, "alice", "r1", "c2", notes+"/SKILL.md")
+		f.call(2, "alice", "r1", "c3", "x=1 "+notes+"/scripts/save.sh")
+		f.fork(2.5, 100, 11)
+		f.push(2.5, proc(100), event.Exec{
+			Path: "/bin/bash", Args: []string{"/bin/bash", "-c", "eval 'unset OPENCLAW_PREPEND_PATH; x=1 " + notes + "/scripts/save.sh'"},
+			Cwd: workspace, Parent: proc(11), EnvNames: tt.root,
+		})
+		f.push(2.6, proc(100), event.Exec{Path: "/bin/bash", Args: []string{"bash", notes + "/scripts/save.sh"}, Cwd: workspace, Parent: proc(11), EnvNames: tt.script})
+		f.want(9, f.open(2.7, 100, notes+"/scripts/save.sh"), tt.want, "alice", "c3")
+	}
+}
+
+func TestACommandsOwnFilesAreAToolCallsOnlyWithoutAGateway(t *testing.T) {
+	f := newFilm(t)
+	f.push(0, proc(20), event.GatewayFound{ID: state, Role: event.RoleCLI, StateDir: state, Home: "/home/dev"})
+	f.read(2, "alice", "r1", "c1", "~/.ssh/id_ed25519")
+	f.want(4, f.open(2.3, 20, "/home/dev/.ssh/id_ed25519"), "none", "", "")
+	f.push(5, proc(10), event.Exit{})
+	f.read(6, "bob", "r1", "d1", "~/.ssh/id_rsa")
+	f.want(8, f.open(6.3, 20, "/home/dev/.ssh/id_rsa"), "none", "bob", "d1")
+}

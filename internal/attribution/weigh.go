@@ -63,6 +63,7 @@ type signals struct {
 //	S       -                 others only    -             -             ambiguous: S and those
 //	S       -                 none           S alone       -             certain, as above
 //	S       -                 none           -             -             strong: S
+//	S       -                 others in either             -             ambiguous: S and those, where a variable lets other code into the script
 //	-       -                 one            -             not another   strong: that one
 //	-       -                 several        -             one, as the whole command  strong: the one named
 //	-       -                 some           -             others too    ambiguous: all of them
@@ -108,6 +109,8 @@ func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []ev
 		switch {
 		case len(s.callers)+len(s.authors) > 0:
 			return several(own, s.callers, s.authors)
+		case s.script.slips != "" && len(read.except(own))+len(earlier.except(own)) > 0:
+			return several(own, read, earlier)
 		case read.has(own[0]) || len(read) == 0 && len(earlier) == 1 && earlier.has(own[0]):
 			if s.callKnown && len(read) <= 1 {
 				return one(own[0], event.Certain)
@@ -216,6 +219,9 @@ func (s signals) evidence() []event.Evidence {
 		seen := "and was seen to open it"
 		if !r.opened {
 			seen = "but was not seen to open it, so this counts as a mention"
+		}
+		if r.slips != "" {
+			add("code_by_variable", "%s, which was set in this tool call, can have let other code into that process", r.slips)
 		}
 		add("script_path", "process %d was started with %s of skill %s %s", r.proc.PID, r.path, r.skill.Name, seen)
 	}
