@@ -51,6 +51,8 @@ func (s *stage) hold(ctx context.Context, llm *model.Server, word string, k talk
 	llm.Say(model.Script{s.marker(k): k.turns})
 	answer, err := s.turn(ctx, key(k.session), k.model, s.marker(k)+" please")
 	switch {
+	case err != nil && k.breaks:
+		return nil
 	case err != nil && !k.fails:
 		return fmt.Errorf("turn of %s: %w", k.session, err)
 	case err == nil && k.fails:

@@ -1,9 +1,11 @@
 package openclaw_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,11 +24,19 @@ func (s *stage) embedded() hardCase {
 		s.llm.Say(model.Script{s.marker(k): k.turns})
 		ctx, cancel := context.WithTimeout(ctx, turnLimit)
 		defer cancel()
-		out, err := s.openclaw(ctx, "agent", "--local", "--session-key", key("local"), "--message", s.marker(k)+" please").CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("openclaw agent --local: %w: %s", err, out)
+		cmd := s.openclaw(ctx, "agent", "--local", "--session-key", key("local"), "--message", s.marker(k)+" please")
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &out, 10*time.Second
+		if err := cmd.Start(); err != nil {
+			return err
 		}
-		return s.recorder.Await(time.Minute, 1, func(t truth.Line) bool { return t.Label == l })
+		err := s.recorder.Await(turnLimit, 1, func(t truth.Line) bool { return t.Label == l && t.Op == "close" })
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it takes its time to end; how does not matter
+		_ = cmd.Wait()
+		if err != nil {
+			return fmt.Errorf("openclaw agent --local: %w: %s", err, out.String())
+		}
+		return nil
 	}}}
 }
 
@@ -36,7 +46,7 @@ func (s *stage) forged() hardCase {
 	l := s.worst(truth.Right, name, "forger", "forger")
 	after := s.worst(truth.Ambiguous, name, "forger", "forger")
 	return hardCase{
-		scenario: scenario{name: name, talks: []talk{{session: "forger", turns: []model.Turn{
+		scenario: scenario{name: name, talks: []talk{{session: "forger", breaks: true, turns: []model.Turn{
 			calls(s.use("forger")), calls(s.script("forger", "forge.sh", l, key("forger"))),
 			calls(run("%s %s read %s/Documents/plan.txt", s.deed, after, s.home)), say("Tidied."),
 		}}}},

@@ -31,6 +31,7 @@ type talk struct {
 	again   string       // of a later message to the same session: what tells its conversation from the others
 	inproc  []truth.Line // what the gateway itself does
 	fails   bool         // the turn ends with an error
+	breaks  bool         // it may, and what is left of it is not asked for
 }
 
 // A stage is where the scenarios of one gateway play: it knows the paths, and

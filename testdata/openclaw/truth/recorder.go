@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// meetLimit is for a meeting that outlasts a restart of the gateway.
+const meetLimit = 6 * time.Minute
+
 // maxAncestors bounds the walk up the process tree.
 const maxAncestors = 16
 
@@ -188,7 +191,7 @@ func (r *Recorder) meet(name, parties string) error {
 		return fmt.Errorf("meet at %s: %w", name, err)
 	}
 	r.Arrive(name)
-	if err := r.await(2*time.Minute, func() bool { return r.met[name] >= n }); err != nil {
+	if err := r.await(meetLimit, func() bool { return r.met[name] >= n }); err != nil {
 		return fmt.Errorf("meet at %s: %w", name, err)
 	}
 	return nil
