@@ -99,7 +99,11 @@ func (p *production) restartAgent(t *testing.T) {
 	}}}}})
 	p.watch.stop(t)
 	p.watch = startAgent(t, filepath.Join(p.house.dir, "agent"), p.endpoint, "")
-	p.watch.awaitGateway(t, p.gateway)
+	for began := time.Now(); !fileHas(p.watch.out, "id="+p.state); time.Sleep(200 * time.Millisecond) { // what is stored knows it already
+		if time.Since(began) > time.Minute {
+			t.Fatalf("clawwatch does not find the gateway again after a minute:\n%s", tail(p.watch.out))
+		}
+	}
 	p.recorder.Arrive(meeting)
 	p.recorder.Arrive(other)
 	if err := p.recorder.Await(time.Minute, 3, func(t truth.Line) bool {
