@@ -118,7 +118,8 @@ func (e *Engine) assign(x *execution, fits []*call) {
 		}
 		c.claims = append(c.claims, x)
 	}
-	doubt := !x.byPID && len(fits) > 0 && (len(claims) > len(fits) || x.young && e.rivalled(x))
+	rivals, rows := x.rivals(fits)
+	doubt := !x.byPID && len(fits) > 0 && (len(claims) > len(fits) || len(rivals) > rows || x.young && e.rivalled(x))
 	if len(fits) == 1 && !doubt {
 		x.call, fits[0].taken = fits[0], x
 		return
@@ -127,7 +128,10 @@ func (e *Engine) assign(x *execution, fits []*call) {
 	if !doubt {
 		return
 	}
-	for _, y := range claims {
+	for _, y := range rivals {
+		if y.byPID {
+			continue
+		}
 		if y.call != nil {
 			y.call.taken = nil
 			y.call, y.candidates = nil, []*call{y.call}
@@ -137,6 +141,39 @@ func (e *Engine) assign(x *execution, fits []*call) {
 		}
 		y.doubt = true
 	}
+}
+
+// maxRivals bounds the work on one command that is run again and again.
+const maxRivals = 256
+
+// rivals are all executions that claim the same calls as this one, directly or
+// by way of others, this one among them; rows is how many calls those are. With
+// more processes than calls any of them may be the one too many.
+func (x *execution) rivals(fits []*call) (all []*execution, rows int) {
+	all = []*execution{x}
+	seen := map[*call]bool{}
+	for next := fits; len(next) > 0; {
+		var more []*call
+		for _, c := range next {
+			if seen[c] {
+				continue
+			}
+			seen[c] = true
+			for _, y := range c.claims {
+				if slices.Contains(all, y) {
+					continue
+				}
+				if all = append(all, y); len(all) > maxRivals {
+					return all, 0 // nobody can tell in such a crowd
+				}
+				if more = append(more, y.candidates...); y.call != nil {
+					more = append(more, y.call)
+				}
+			}
+		}
+		next = more
+	}
+	return all, len(seen)
 }
 
 // contest lets a row that came late be a candidate for executions that it fits and

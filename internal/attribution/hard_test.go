@@ -400,3 +400,20 @@ func TestACommandsOwnFilesAreAToolCallsOnlyWithoutAGateway(t *testing.T) {
 	f.read(6, "bob", "r1", "d1", "~/.ssh/id_rsa")
 	f.want(8, f.open(6.3, 20, "/home/dev/.ssh/id_rsa"), "none", "bob", "d1")
 }
+
+// Three processes ran a command that was recorded twice. Only together do the two
+// calls show that one row is missing: it may be that of any of them.
+func TestMoreProcessesThanCallsAreInDoubtHoweverTheyAreLinked(t *testing.T) {
+	f := newFilm(t)
+	f.call(8.75, "dave", "r1", "c5", "date")
+	f.root(8.8, 105, "date") // another session's, without a row
+	exec := f.last
+	s := f.e.Scope(proc(105))
+	f.root(9.05, 107, "date")
+	f.call(9.0625, "dave", "r1", "c7", "date")
+	f.push(9.3, event.ProcID{}, event.ToolResult{Gateway: state, Session: "dave", ID: "c5"})
+	f.root(9.3635, 109, "date")
+	f.e.Tick(at(11))
+	f.last = exec
+	f.want(20, s, "none", "", "")
+}
