@@ -47,6 +47,10 @@ type FileID struct {
 	Magic             uint32 // of the file system, as statfs(2) gives it
 }
 
+// A FileKey is a file on this host, by the numbers that stat(2) gives. Both are given
+// to another file once it is gone, so whoever keeps one keeps the file too, or doubts.
+type FileKey struct{ Dev, Inode uint64 } // Dev as in FileID
+
 // Creds are the credentials of a process, in the terms of the host.
 type Creds struct {
 	UID, EUID, SUID uint32
@@ -122,10 +126,23 @@ type Exit struct {
 // yet known to be one.
 type Candidate struct{ Comm string }
 
+// Heir says that Event.Proc, which is in no watched tree, opened or ran a file that is
+// watched for (collectors.FileWatcher), and is watched from now on with all that it forks.
+type Heir struct {
+	File    FileKey
+	Path    string // absolute, of the opened object; empty: it could not be told
+	Program bool   // it is what the process runs now; else it was opened
+	Write   bool   // opened for writing only: the opener changes it and does not act on it
+	Comm    string
+	Parent  ProcID // if it is cheap to have
+	UID     uint32
+}
+
 // FileOpen says that a file was opened with success.
 type FileOpen struct {
-	Path      string // absolute, from the opened object itself
-	Requested string // the program's own string, where it says anything else than Path
+	Path      string  // absolute, from the opened object itself
+	File      FileKey // the opened object; zero: not known
+	Requested string  // the program's own string, where it says anything else than Path
 	Read      bool
 	Write     bool
 	Execute   bool
@@ -208,6 +225,7 @@ type FileTruncate struct {
 // the first of it.
 type FileUse struct {
 	Path         string
+	File         FileKey // as in FileOpen
 	BytesRead    uint64
 	BytesWritten uint64
 	Opens        int  // further opens, like those that were reported
@@ -503,6 +521,7 @@ func (Fork) Kind() Kind         { return KindFork }
 func (Exec) Kind() Kind         { return KindExec }
 func (Exit) Kind() Kind         { return KindExit }
 func (Candidate) Kind() Kind    { return KindCandidate }
+func (Heir) Kind() Kind         { return KindHeir }
 func (FileRename) Kind() Kind   { return KindFileRename }
 func (FileDelete) Kind() Kind   { return KindFileDelete }
 func (FileLink) Kind() Kind     { return KindFileLink }
@@ -535,6 +554,7 @@ func (Fork) body()         {}
 func (Exec) body()         {}
 func (Exit) body()         {}
 func (Candidate) body()    {}
+func (Heir) body()         {}
 func (FileOpen) body()     {}
 func (FileRename) body()   {}
 func (FileDelete) body()   {}
