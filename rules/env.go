@@ -44,7 +44,7 @@ type Process struct {
 	Args        []string `expr:"args"`         // at most 256
 	CommandLine string   `expr:"command_line"` // args joined by blanks, at most 16 KiB
 	Cwd         string   `expr:"cwd"`
-	Role        string   `expr:"role"`      // gateway, helper, tool, cli
+	Role        string   `expr:"role"`      // gateway, helper, tool, heir, cli
 	User        string   `expr:"user"`      // name, or number where there is none
 	Ancestors   []string `expr:"ancestors"` // names of their executables, parent first
 
@@ -329,7 +329,7 @@ func acting(r *event.Record) bool {
 		return a.ToolCall != "" || a.Skill != nil
 	}
 	switch r.Process.Role {
-	case event.RoleTool:
+	case event.RoleTool, event.RoleHeir:
 		return true
 	case event.RoleGateway:
 		return a.ToolCall != ""

@@ -17,7 +17,9 @@ type execution struct {
 	truncated bool
 	cwd       string
 	started   time.Time
-	claimed   bool // known by its environment alone
+	claimed   bool         // known by its environment alone
+	heir      *inheritance // it is no tool call's tree, but acts on what one left behind
+	left      int          // files that it left behind
 
 	decided    bool
 	call       *call   // the one that fits

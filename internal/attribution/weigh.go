@@ -41,6 +41,10 @@ type signals struct {
 //	-       -        none              several       none         ambiguous: all of them
 //	-       -        none              none          none         weak: the working directory's, else none
 //
+// S is also the skill that left the script behind, wherever it did, if that is
+// strong; the answer then is never certain. If it is not, whoever may have left it
+// counts as named. Who changed another's script counts as a caller.
+//
 // Where several calls fit that speak for different skills, a single answer is
 // still ambiguous: it may be the other call.
 func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []event.SkillID, why []event.Evidence) {
@@ -67,7 +71,7 @@ func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []ev
 		case len(s.callers) > 0:
 			return several(own, s.callers)
 		case read.has(own[0]) || len(read) == 0 && earlier.has(own[0]):
-			if s.callKnown && len(read) <= 1 {
+			if s.callKnown && len(read) <= 1 && s.script.left == nil {
 				return one(own[0], event.Certain)
 			}
 			return one(own[0], event.Strong)

@@ -136,7 +136,32 @@ type Heir struct {
 	Comm    string
 	Parent  ProcID // if it is cheap to have
 	UID     uint32
+	Changed bool // somebody in no watched tree has changed the file since it was left behind
 }
+
+// Left says that a tool call, or what descends from one, left a file behind. Whoever
+// runs or loads it later does so on that call's word.
+type Left struct {
+	Path    string
+	File    FileKey // zero: not known
+	Born    int64   // of the file, ns since 1970; 0: the file system does not say
+	How     LeftHow
+	At      time.Time
+	By      Attribution // zero: not known yet
+	Hops    int         // files that led from the tool call to this one: 0 where it wrote this one itself
+	Changed bool        // as in Heir
+}
+
+// A LeftHow says how a file came to be left behind.
+type LeftHow string
+
+// The ways there are.
+const (
+	LeftMade    LeftHow = "made"
+	LeftWritten LeftHow = "changed" // it was there before
+	LeftRenamed LeftHow = "put in place by a rename"
+	LeftLinked  LeftHow = "given a name"
+)
 
 // FileOpen says that a file was opened with success.
 type FileOpen struct {
@@ -370,9 +395,13 @@ const (
 	RoleGateway Role = "gateway" // the long-lived server
 	RoleHelper  Role = "helper"  // a process that the gateway runs for itself
 	RoleTool    Role = "tool"    // started by an exec tool call, or descended from one
+	RoleHeir    Role = "heir"    // runs or loads what a tool call left behind, or descended from one that does
 	RoleCLI     Role = "cli"     // an openclaw command that a person or program ran, or descended from one
 	RoleAgent   Role = "agent"   // this agent; only ever a target
 )
+
+// ByTool reports whether a process does what a tool call asked for, then or later.
+func (r Role) ByTool() bool { return r == RoleTool || r == RoleHeir }
 
 // ToolCall says that a model asked for a tool and OpenClaw recorded it.
 type ToolCall struct {
@@ -522,6 +551,7 @@ func (Exec) Kind() Kind         { return KindExec }
 func (Exit) Kind() Kind         { return KindExit }
 func (Candidate) Kind() Kind    { return KindCandidate }
 func (Heir) Kind() Kind         { return KindHeir }
+func (Left) Kind() Kind         { return KindLeft }
 func (FileRename) Kind() Kind   { return KindFileRename }
 func (FileDelete) Kind() Kind   { return KindFileDelete }
 func (FileLink) Kind() Kind     { return KindFileLink }
@@ -555,6 +585,7 @@ func (Exec) body()         {}
 func (Exit) body()         {}
 func (Candidate) body()    {}
 func (Heir) body()         {}
+func (Left) body()         {}
 func (FileOpen) body()     {}
 func (FileRename) body()   {}
 func (FileDelete) body()   {}

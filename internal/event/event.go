@@ -76,14 +76,15 @@ type Body interface {
 // A Kind names what happened, as users, rules and SIEMs see it.
 type Kind string
 
-// The kinds there are. KindCandidate, KindHeir, KindToolResult and KindGateway are
-// signals between collectors, agent and pipeline, and so is KindDigest.
+// The kinds there are. KindCandidate, KindToolResult and KindGateway are
+// signals between collectors, agent and pipeline, and so are KindDigest and KindLeft.
 const (
 	KindFork       Kind = "process.fork"
 	KindExec       Kind = "process.exec"
 	KindExit       Kind = "process.exit"
 	KindCandidate  Kind = "process.candidate"
 	KindHeir       Kind = "process.heir"
+	KindLeft       Kind = "file.left"
 	KindFileOpen   Kind = "file.open"
 	KindFileCreate Kind = "file.create"
 	KindFileRename Kind = "file.rename"
