@@ -90,6 +90,7 @@ type File struct {
 	IOUring      bool     `expr:"io_uring"`
 	Attempted    bool     `expr:"attempted"` // whether it succeeded is not known
 	Directory    bool     `expr:"directory"`
+	Startup      bool     `expr:"startup"` // by its path: what a shell, cron, systemd, git, Python or a desktop runs or takes in by itself
 	Owner        string   `expr:"owner"` // of what a stranger touched: the user whose OpenClaw it is
 	Tier         string   `expr:"tier"`  // public, internal, restricted, outside; of a rename: the worse of the two names
 }
@@ -344,7 +345,7 @@ func (e *Env) file(r *event.Record, v *policy.View) {
 	e.File = File{
 		Path: f.Path, OldPath: f.OldPath, Requested: f.Requested, Target: f.Target, Name: base(f.Path), Operation: f.Operation,
 		Attribute: f.Attribute, Value: f.Value, Mapped: f.Mapped, OpenedBefore: f.Opened, IOUring: f.IOUring,
-		Attempted: f.Attempted, Directory: f.Directory, Owner: userName(f.Owner),
+		Attempted: f.Attempted, Directory: f.Directory, Startup: startup(f.Path), Owner: userName(f.Owner),
 	}
 	if f.BytesRead != nil {
 		e.File.BytesRead = clamp(*f.BytesRead)

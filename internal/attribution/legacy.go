@@ -251,6 +251,15 @@ func (e *Engine) by(l *legacy) event.Attribution {
 	return a
 }
 
+// LeftBy says for whom a file is left behind, those included who had a part in it
+// before; a is for whom the last change was.
+func (e *Engine) LeftBy(left event.Left, a event.Attribution) event.Attribution {
+	if l := e.left.find(left.File, left.Path); l != nil && l.scope != nil && len(l.before) > 0 {
+		return e.by(l)
+	}
+	return a
+}
+
 // of adds the skill of an attribution, or all that it may be.
 func (s *skillSet) of(a event.Attribution) {
 	if a.Skill != nil {
@@ -316,6 +325,10 @@ func (e *Engine) heir(ev event.Event, b event.Heir) *Scope {
 		return s
 	}
 	l := e.left.find(b.File, b.Path)
+	if l == nil && b.Left != nil && b.Left.By.Gateway != "" {
+		e.told(*b.Left)
+		l = e.left.byPath[b.Left.Path]
+	}
 	if l == nil {
 		return nil
 	}

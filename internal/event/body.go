@@ -136,7 +136,8 @@ type Heir struct {
 	Comm    string
 	Parent  ProcID // if it is cheap to have
 	UID     uint32
-	Changed bool // somebody in no watched tree has changed the file since it was left behind
+	Changed bool  // somebody in no watched tree has changed the file since it was left behind
+	Left    *Left // as it was kept; nil: not known
 }
 
 // Left says that a tool call, or what descends from one, left a file behind. Whoever

@@ -277,8 +277,8 @@ func (p *Pipeline) leave(it *item, a *event.Attribution) {
 		return
 	}
 	if a != nil {
-		l.By = *a
-		l.By.Evidence = attribution.Chain(a.Evidence)
+		l.By = p.engine.LeftBy(l, *a)
+		l.By.Evidence = attribution.Chain(l.By.Evidence)
 		if !it.scope.Role().ByTool() {
 			p.engine.Observe(event.Event{Time: it.ev.Time, Body: l})
 		}
