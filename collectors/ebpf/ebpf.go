@@ -88,7 +88,7 @@ import (
 // known by trying; version, configuration and BTF all mislead.
 func Probes() []collectors.Probe {
 	kinds := []event.Kind{
-		event.KindFork, event.KindExec, event.KindExit, event.KindCandidate,
+		event.KindFork, event.KindExec, event.KindExit, event.KindCandidate, event.KindHeir,
 		event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
 		event.KindFileLink, event.KindFileAttr, event.KindFileRead, event.KindFileWrite,
 		event.KindConnect, event.KindAccept, event.KindClose, event.KindDNS,

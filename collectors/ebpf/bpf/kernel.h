@@ -144,6 +144,15 @@ struct renamedata {
 	unsigned int flags;
 };
 
+enum { /* bits of a struct file's f_mode */
+	FMODE_READ = 1,
+	FMODE_WRITE = 2,
+	FMODE_EXEC = 0x20,
+	FMODE_PATH = 0x4000,
+	FMODE_ATOMIC_POS = 0x8000, /* files and directories have it */
+	FMODE_CREATED = 0x100000,
+};
+
 struct file {
 	unsigned int f_mode;
 	unsigned int f_flags;
@@ -266,6 +275,7 @@ struct thread_info {
 
 struct task_struct {
 	struct thread_info thread_info;
+	unsigned int flags;
 	int pid, tgid;
 	int exit_code;
 	u64 start_boottime;

@@ -1,0 +1,106 @@
+package ebpf
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// WatchFile has the kernel side mark who opens or runs a file. With the first one
+// come the hooks that this takes, and those that see what such a process does
+// next: it does not wait until they are there.
+func (s *sensor) WatchFile(f event.FileKey) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.watchFile(f); err != nil {
+		return fmt.Errorf("watch file %v: %w", f, err)
+	}
+	return nil
+}
+
+func (s *sensor) watchFile(f event.FileKey) error {
+	s.files++
+	if s.files == 1 {
+		if err := errors.Join(s.attachNeeded(), s.anyLeft.Set(true)); err != nil {
+			return errors.Join(err, s.oneLess())
+		}
+	}
+	err := s.maps[sensorMapLeft].Update(leftKey(f), uint8(1), ebpf.UpdateNoExist)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, ebpf.ErrKeyExist) {
+		return s.oneLess()
+	}
+	if errors.Is(err, unix.E2BIG) {
+		err = fmt.Errorf("there is room for %d: %w", s.files-1, err)
+	}
+	return errors.Join(err, s.oneLess())
+}
+
+// UnwatchFile ends that.
+func (s *sensor) UnwatchFile(f event.FileKey) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.maps[sensorMapLeft].Delete(leftKey(f))
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = s.oneLess()
+	}
+	if err != nil {
+		return fmt.Errorf("unwatch file %v: %w", f, err)
+	}
+	return nil
+}
+
+// oneLess counts a file that is not watched for; with the last one the hooks come off,
+// unless processes are watched.
+func (s *sensor) oneLess() error {
+	s.files--
+	if s.files > 0 {
+		return nil
+	}
+	s.sheds = true
+	return s.anyLeft.Set(false)
+}
+
+func leftKey(f event.FileKey) sensorLeftKey {
+	return sensorLeftKey{Inode: f.Inode, Dev: unix.Major(f.Dev)<<20 | unix.Minor(f.Dev)}
+}
+
+// fileKey is the reverse, of numbers that the kernel gave. Zero: they say nothing.
+func fileKey(dev uint32, inode uint64) event.FileKey {
+	if dev == 0 {
+		return event.FileKey{}
+	}
+	return event.FileKey{Dev: device(dev), Inode: inode}
+}
+
+func decodeHeir(raw []byte) (event.Body, error) {
+	r, rest, err := split[sensorHeirRec](raw)
+	if err != nil {
+		return nil, err
+	}
+	path, _, err := cut(rest, r.PathLen)
+	if err != nil {
+		return nil, err
+	}
+	h := event.Heir{
+		File:    fileKey(r.Dev, r.Inode),
+		Program: r.Program != 0,
+		Write:   r.F_mode&(fmodeRead|fmodeWrite) == fmodeWrite,
+		Comm:    comm(&r.Comm),
+		Parent:  event.ProcID{PID: int32(r.ParentPid), Start: r.ParentStart},
+		UID:     r.Uid,
+	}
+	if r.H.Flags&sensorFlagsPATH_TRUNCATED == 0 {
+		h.Path = kernelPath(path)
+	}
+	return h, nil
+}
