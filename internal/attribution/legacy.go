@@ -282,7 +282,7 @@ func (l *legacy) known() bool {
 
 // provenance is a file's story as evidence.
 func provenance(l *legacy, by event.Attribution) event.Evidence {
-	who := "more than one tool call"
+	who := "a tool call that is not known, or more than one"
 	if by.ToolCall != "" {
 		who = "tool call " + by.ToolCall
 	}

@@ -269,7 +269,8 @@ func (p *Pipeline) Tick(now time.Time) {
 // when it is known for whom. OpenClaw's own writes count where a tool call asked
 // for them.
 func (p *Pipeline) leave(it *item, a *event.Attribution) {
-	if a == nil && !it.scope.Role().ByTool() || a != nil && a.ToolCall == "" && a.Session == "" {
+	byTool := it.scope.Role().ByTool()
+	if !byTool && (a == nil || a.ToolCall == "") {
 		return
 	}
 	l, ok := p.engine.Leaves(it.scope, it.ev)
@@ -279,7 +280,7 @@ func (p *Pipeline) leave(it *item, a *event.Attribution) {
 	if a != nil {
 		l.By = p.engine.LeftBy(l, *a)
 		l.By.Evidence = attribution.Chain(l.By.Evidence)
-		if !it.scope.Role().ByTool() {
+		if !byTool {
 			p.engine.Observe(event.Event{Time: it.ev.Time, Body: l})
 		}
 	}
