@@ -91,8 +91,8 @@ type File struct {
 	Attempted    bool     `expr:"attempted"` // whether it succeeded is not known
 	Directory    bool     `expr:"directory"`
 	Startup      bool     `expr:"startup"` // by its path: what a shell, cron, systemd, git, Python or a desktop runs or takes in by itself
-	Owner        string   `expr:"owner"` // of what a stranger touched: the user whose OpenClaw it is
-	Tier         string   `expr:"tier"`  // public, internal, restricted, outside; of a rename: the worse of the two names
+	Owner        string   `expr:"owner"`   // of what a stranger touched: the user whose OpenClaw it is
+	Tier         string   `expr:"tier"`    // public, internal, restricted, outside; of a rename: the worse of the two names
 }
 
 // Network is one connection.

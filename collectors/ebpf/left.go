@@ -87,7 +87,7 @@ func decodeHeir(raw []byte) (event.Body, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, _, err := cut(rest, r.PathLen)
+	path, rest, err := cut(rest, r.PathLen)
 	if err != nil {
 		return nil, err
 	}
@@ -102,5 +102,24 @@ func decodeHeir(raw []byte) (event.Body, error) {
 	if r.H.Flags&sensorFlagsPATH_TRUNCATED == 0 {
 		h.Path = kernelPath(path)
 	}
+	if r.ExeLen == 0 {
+		return h, nil
+	}
+	x := event.Exec{Parent: h.Parent, UID: h.UID, Comm: h.Comm, Snapshot: true}
+	for _, part := range []struct {
+		to  *string
+		len uint16
+	}{{&x.Path, r.ExeLen}, {&x.Cwd, r.CwdLen}} {
+		if path, rest, err = cut(rest, part.len); err != nil {
+			return nil, err
+		}
+		*part.to = kernelPath(path)
+	}
+	args, _, err := cut(rest, r.ArgsLen)
+	if err != nil {
+		return nil, err
+	}
+	x.Args, x.ArgsTruncated = words(args), uint32(r.ArgsLen) < r.ArgsTotal
+	h.Image = &x
 	return h, nil
 }

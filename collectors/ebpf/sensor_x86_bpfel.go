@@ -281,8 +281,11 @@ type sensorHeirRec struct {
 	Uid         uint32
 	F_mode      uint32
 	Program     uint32
+	ArgsTotal   uint32
 	PathLen     uint16
-	Unused      uint16
+	ExeLen      uint16
+	CwdLen      uint16
+	ArgsLen     uint16
 	Comm        [16]int8
 }
 

@@ -272,8 +272,11 @@ func (a *Agent) heir(ev event.Event, h event.Heir) []event.Event {
 		return a.passOver(ev.Proc)
 	}
 	x := event.Exec{Comm: h.Comm, Parent: h.Parent, UID: h.UID}
+	if h.Image != nil {
+		x = *h.Image
+	}
 	p, err := procfs.Read(a.host.Proc, ev.Proc.PID)
-	if alive := err == nil && p.ID == ev.Proc; alive {
+	if err == nil && p.ID == ev.Proc && (h.Image == nil || p.Path == h.Image.Path) {
 		parent, err := procfs.Identify(a.host.Proc, p.ParentPID)
 		if err != nil {
 			parent = h.Parent
@@ -289,11 +292,12 @@ func (a *Agent) heir(ev event.Event, h event.Heir) []event.Event {
 		return a.passOver(ev.Proc)
 	}
 	a.lineage.Add(ev.Proc)
+	ran := h.Program
 	h.Program, h.Changed, h.Left = act == attribution.Runs, f.Changed, &f
 	h.Comm = cmp.Or(x.Comm, h.Comm)
 	ev.Body = h
 	facts := []event.Event{ev}
-	if x.Path != "" {
+	if x.Path != "" && !ran { // else the exec comes by itself
 		facts = append(facts, event.Event{Time: ev.Time, Proc: ev.Proc, Source: event.SourceProcfs, Body: x})
 	}
 	return facts

@@ -136,6 +136,7 @@ type Heir struct {
 	Comm    string
 	Parent  ProcID // if it is cheap to have
 	UID     uint32
+	Image   *Exec // what the process ran when it opened the file, as a Snapshot; nil: not known, or an Exec follows
 	Changed bool  // somebody in no watched tree has changed the file since it was left behind
 	Left    *Left // as it was kept; nil: not known
 }

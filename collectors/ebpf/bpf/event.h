@@ -222,7 +222,8 @@ _Static_assert(sizeof(struct candidate_rec) == 48, "candidate");
 
 /*
  * A process in no watched tree has opened or run a file that is watched for.
- * Behind it: path.
+ * Behind it: path; of a process that runs something else than the file also what it
+ * runs: path, working directory, and as much of the arguments as there is room for.
  */
 struct heir_rec {
 	struct header h;
@@ -233,11 +234,14 @@ struct heir_rec {
 	u32 uid;
 	u32 f_mode;
 	u32 program; /* it is what the process runs now */
+	u32 args_total;
 	u16 path_len;
-	u16 unused;
+	u16 exe_len;
+	u16 cwd_len;
+	u16 args_len;
 	char comm[16];
 };
-_Static_assert(sizeof(struct heir_rec) == 88, "heir");
+_Static_assert(sizeof(struct heir_rec) == 96, "heir");
 
 /*
  * A file under one name: the same for as long as the file has that name in that

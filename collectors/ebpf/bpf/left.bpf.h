@@ -10,6 +10,7 @@
 #define LEFT_BPF_H
 
 #define PF_KTHREAD 0x00200000
+#define HEIR_ARGS 4096
 
 const volatile u32 agent = 0; /* PID of the agent, which is never told of */
 
@@ -38,8 +39,34 @@ static __always_inline bool is_left(struct file *file, struct left_key *key)
 	return bpf_map_lookup_elem(&left, key);
 }
 
+/* Appends what the process runs: it can be gone before anybody looks. */
+static __always_inline void append_image(struct scratch *s, struct task_struct *task)
+{
+	struct mm_struct *mm = task->mm;
+	u64 at, len, from;
+
+	if (!mm)
+		return;
+	s->heir.exe_len = append_struct_path(s, &mm->exe_file->f_path);
+	if (s->truncated)
+		s->heir.exe_len = 0;
+	s->heir.cwd_len = append_struct_path(s, &task->fs->pwd);
+	from = BPF_CORE_READ(mm, arg_start);
+	len = BPF_CORE_READ(mm, arg_end) - from;
+	s->heir.args_total = len;
+	if (len > HEIR_ARGS)
+		len = HEIR_ARGS;
+	at = s->used;
+	barrier_var(at);
+	barrier_var(len);
+	if (at > RECORD_BYTES - HEIR_ARGS || len > HEIR_ARGS || bpf_probe_read_user(s->rec + at, len, (void *)from))
+		return;
+	s->heir.args_len = len;
+	s->used += len;
+}
+
 /* Sends the record with the path, or without where there is no room to build one. */
-static __always_inline bool send_heir(struct heir_rec *rec, struct file *file)
+static __always_inline bool send_heir(struct heir_rec *rec, struct task_struct *task, struct file *file)
 {
 	struct scratch *s = scratch_try();
 	u64 n;
@@ -53,6 +80,8 @@ static __always_inline bool send_heir(struct heir_rec *rec, struct file *file)
 	s->heir.path_len = append_struct_path(s, &file->f_path);
 	if (s->truncated)
 		s->heir.h.flags = PATH_TRUNCATED;
+	if (!rec->program)
+		append_image(s, task);
 	n = s->used;
 	barrier_var(n);
 	if (n > RECORD_BYTES)
@@ -90,7 +119,7 @@ static __noinline bool becomes_heir(struct task_struct *task, struct file *file,
 	rec.parent_pid = pid_of(parent);
 	rec.uid = bpf_get_current_uid_gid();
 	bpf_probe_read_kernel_str(rec.comm, sizeof(rec.comm), leader->comm);
-	if (!send_heir(&rec, file)) {
+	if (!send_heir(&rec, task, file)) {
 		drop(KIND_HEIR, CAUSE_RING);
 		return false;
 	}
