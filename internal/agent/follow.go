@@ -70,6 +70,12 @@ func (a *Agent) fromKernel(ev event.Event) {
 		}
 		return
 	}
+	if facts, taken := a.followStarter(ev); taken {
+		for _, fact := range facts {
+			a.emit(fact)
+		}
+		return
+	}
 	a.emit(ev)
 	if ev.Stranger {
 		return

@@ -38,12 +38,16 @@ type leftovers struct {
 	queue  chan event.Left
 	missed atomic.Uint64
 	passed map[event.ProcID]time.Time // readers of such files that are no heirs: since when
+
+	starters map[event.ProcID]*starter
+	words    map[event.FileKey]words
 }
 
 func newLeftovers() leftovers {
 	return leftovers{
 		files: map[event.FileKey]*event.Left{}, owners: map[string]int{},
 		queue: make(chan event.Left, leftQueue), passed: map[event.ProcID]time.Time{},
+		starters: map[event.ProcID]*starter{}, words: map[event.FileKey]words{},
 	}
 }
 
@@ -237,6 +241,7 @@ func (a *Agent) recall(ctx context.Context) {
 		a.log.Error("forget what tool calls left behind", "error", err)
 	}
 	a.rewatch()
+	a.findStarters()
 }
 
 // rewatch tells the sensor of all the files that are watched.
@@ -270,6 +275,13 @@ func (a *Agent) heir(ev event.Event, h event.Heir) []event.Event {
 	if h.Write {
 		a.changed(h.File)
 		return a.passOver(ev.Proc)
+	}
+	if a.isStarter(h.Comm, ev.Proc) {
+		a.heed(ev.Proc, h.File)
+		if w := a.sensors.marks(); w != nil {
+			_ = w.Watch(ev.Proc) // the first process is told of and not marked; another that is gone starts nobody
+		}
+		return nil
 	}
 	x := event.Exec{Comm: h.Comm, Parent: h.Parent, UID: h.UID}
 	if h.Image != nil {

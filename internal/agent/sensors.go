@@ -268,6 +268,7 @@ func (s *sensors) take(old collectors.Opened, next []collectors.Opened, coverage
 func (a *Agent) remark() {
 	a.guardSelf()
 	a.rewatch()
+	a.findStarters()
 	for id, g := range a.found.all() {
 		a.protect(id, g)
 	}

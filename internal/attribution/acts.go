@@ -29,6 +29,8 @@ func ActOn(x event.Exec, script string, h event.Heir) Act {
 	}
 	ext := path.Ext(h.Path)
 	switch {
+	case name == "atd" && strings.HasPrefix(h.Path, "/var/spool/cron/atjobs/"): // it becomes the shell that reads it
+		return Runs
 	case h.Program || script != "" && script == h.Path:
 		return Runs
 	case strings.HasSuffix(h.Path, ".so") || strings.Contains(path.Base(h.Path), ".so."):

@@ -349,7 +349,8 @@ func (e *Engine) heir(ev event.Event, b event.Heir) *Scope {
 
 // ofHeir attributes what is done on the word of a file that was left behind.
 // The name is strong where the process runs the file as the tool call left it,
-// and weak where it only takes it in among others, or somebody else had a part.
+// or was started on its word alone, and weak where it only takes it in among
+// others, or somebody else had a part.
 func (e *Engine) ofHeir(a *event.Attribution, s *Scope, ev event.Event) {
 	h := s.exec.heir
 	l := h.of
@@ -359,8 +360,14 @@ func (e *Engine) ofHeir(a *event.Attribution, s *Scope, ev event.Event) {
 	if h.act.Program {
 		verb = "runs"
 	}
-	a.Evidence = append(a.Evidence, provenance(l, by),
-		event.Evidence{Kind: "heir", Detail: fmt.Sprintf("process %d (%s), outside of OpenClaw's trees, %s that file", s.exec.root.PID, h.act.Comm, verb)})
+	how := fmt.Sprintf("process %d (%s), outside of OpenClaw's trees, %s that file", s.exec.root.PID, h.act.Comm, verb)
+	if h.act.Said != "" {
+		how = fmt.Sprintf("process %d (%s), outside of OpenClaw's trees, was started on the word of that file, which says %.200q", s.exec.root.PID, h.act.Comm, h.act.Said)
+		if !h.act.Alone {
+			how += " among others"
+		}
+	}
+	a.Evidence = append(a.Evidence, provenance(l, by), event.Evidence{Kind: "heir", Detail: how})
 	if ev.Proc != s.exec.root {
 		a.Evidence = append(a.Evidence, event.Evidence{Kind: "lineage", Detail: fmt.Sprintf("descends by fork from process %d", s.exec.root.PID)})
 	}
@@ -376,7 +383,7 @@ func (e *Engine) ofHeir(a *event.Attribution, s *Scope, ev event.Event) {
 		a.Confidence, a.Candidates = event.Ambiguous, all
 	default:
 		a.Skill, a.Confidence = &all[0], event.Weak
-		if h.act.Program && !l.Changed && (by.Confidence == event.Certain || by.Confidence == event.Strong) {
+		if (h.act.Program || h.act.Alone) && !l.Changed && (by.Confidence == event.Certain || by.Confidence == event.Strong) {
 			a.Confidence = event.Strong
 		}
 	}

@@ -136,9 +136,11 @@ type Heir struct {
 	Comm    string
 	Parent  ProcID // if it is cheap to have
 	UID     uint32
-	Image   *Exec // what the process ran when it opened the file, as a Snapshot; nil: not known, or an Exec follows
-	Changed bool  // somebody in no watched tree has changed the file since it was left behind
-	Left    *Left // as it was kept; nil: not known
+	Said    string // the order in the file that it was started on, where another program read the file; else empty
+	Alone   bool   // Said is all that the file orders
+	Image   *Exec  // what the process ran when it opened the file, as a Snapshot; nil: not known, or an Exec follows
+	Changed bool   // somebody in no watched tree has changed the file since it was left behind
+	Left    *Left  // as it was kept; nil: not known
 }
 
 // Left says that a tool call, or what descends from one, left a file behind. Whoever
