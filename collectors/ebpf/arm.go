@@ -13,26 +13,14 @@ import (
 // arm attaches the hooks that cost others something, if they are not there. It
 // takes some 10 ms, and the lock held.
 func (s *sensor) arm() error {
-	if s.on && !s.closed {
-		return nil
-	}
-	s.on = true
-	err := s.attachNeeded()
-	if err != nil {
-		s.on, s.sheds = false, true
-	}
-	return err
-}
-
-// needs reports whether what is armed is to be there as things are.
-func (s *sensor) needs(p program) bool { return s.on || s.files > 0 && !p.often }
-
-func (s *sensor) attachNeeded() error {
 	if s.closed {
 		return fmt.Errorf("arm sensor: %w", os.ErrClosed)
 	}
+	if s.on {
+		return nil
+	}
 	for _, p := range programs(s.backend) {
-		if !p.armed || !s.needs(p) || s.progs[p.name] == nil || s.armed[p.key()] != nil {
+		if !p.armed || s.progs[p.name] == nil || s.armed[p.key()] != nil {
 			continue
 		}
 		links, err := s.attach(p)
@@ -50,6 +38,7 @@ func (s *sensor) attachNeeded() error {
 			}
 		}
 	}
+	s.on = true
 	return nil
 }
 
@@ -59,20 +48,20 @@ func (s *sensor) isArmed() bool {
 	return s.on || len(s.armed) > 0
 }
 
-// comesOff reports whether hooks of a sensor that is off are being taken out.
+// comesOff reports whether the hooks of a sensor that is off are being taken out.
 func (s *sensor) comesOff() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.on && s.sheds
+	return !s.on && len(s.armed) > 0
 }
 
-// disarmIdle has the costly hooks taken out when nothing is watched any more and
-// no socket is left whose end is to be told. A process that the kernel side marks
-// comes with a Candidate or an Heir, which arms again.
+// disarmIdle has the costly hooks taken out when nothing is watched any more, no
+// file is watched for, and no socket is left whose end is to be told. A process that
+// the kernel side marks comes with a Candidate or an Heir, which arms again.
 func (s *sensor) disarmIdle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.on {
+	if !s.on || s.files > 0 {
 		return nil
 	}
 	n, err := s.watched()
@@ -83,20 +72,20 @@ func (s *sensor) disarmIdle() error {
 	if err := s.maps[sensorMapFlows].NextKey(nil, &key); !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return err
 	}
-	s.on, s.sheds = false, true
+	s.on = false
 	return nil
 }
 
-// takeOut detaches one program that a sensor that is off does not need, the last one first.
+// takeOut detaches one program of a sensor that is off, the last one first.
 // There are many, and whoever wants to watch waits for one of them only.
 func (s *sensor) takeOut() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.on || !s.sheds {
+	if s.on || len(s.armed) == 0 {
 		return nil
 	}
 	for _, p := range slices.Backward(programs(s.backend)) {
-		if links, ok := s.armed[p.key()]; ok && !s.needs(p) {
+		if links, ok := s.armed[p.key()]; ok {
 			delete(s.armed, p.key())
 			var err error
 			if p.name == sensorProgSockReleased { // packets need not be looked at any more
@@ -105,7 +94,6 @@ func (s *sensor) takeOut() error {
 			return errors.Join(err, closeLinks(links))
 		}
 	}
-	s.sheds = false
 	return nil
 }
 

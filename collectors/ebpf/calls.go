@@ -44,12 +44,8 @@ func filePrograms() []program {
 		c.How |= uint8(a) << 4
 		return change(sensorKindKIND_ATTR, c, calls...)
 	}
-	moved := func(c sensorCall, calls ...string) program {
+	read := func(c sensorCall, calls ...string) program {
 		return by(sensorProgMoved, event.KindFileRead, c, calls...)
-	}
-	often := func(p program) program {
-		p.often = true
-		return p
 	}
 	const (
 		mode, owner, times     = sensorAttributeATTR_MODE, sensorAttributeATTR_OWNER, sensorAttributeATTR_TIMES
@@ -100,11 +96,11 @@ func filePrograms() []program {
 		attr(removed, sensorCall{Name: [2]uint8{2, 4}, Dir: [2]uint8{1}, Flags: 3, How: follows}, "removexattrat"),
 		attr(fileAt, sensorCall{Name: [2]uint8{2}, Dir: [2]uint8{1}, Flags: 5, How: follows}, "file_setattr"),
 
-		often(moved(sensorCall{Dir: [2]uint8{1}}, "read", "pread64", "readv", "preadv", "preadv2")),
-		moved(sensorCall{Dir: [2]uint8{0, 1}}, "write", "pwrite64", "writev", "pwritev", "pwritev2"),
-		moved(sensorCall{Dir: [2]uint8{2, 1}}, "sendfile", "sendfile64"),
-		moved(sensorCall{Dir: [2]uint8{1, 3}}, "splice", "copy_file_range"),
-		often(by(sensorProgMapped, event.KindFileRead, sensorCall{}, "mmap")),
+		read(sensorCall{Dir: [2]uint8{1}}, "read", "pread64", "readv", "preadv", "preadv2"),
+		read(sensorCall{Dir: [2]uint8{0, 1}}, "write", "pwrite64", "writev", "pwritev", "pwritev2"),
+		read(sensorCall{Dir: [2]uint8{2, 1}}, "sendfile", "sendfile64"),
+		read(sensorCall{Dir: [2]uint8{1, 3}}, "splice", "copy_file_range"),
+		by(sensorProgMapped, event.KindFileRead, sensorCall{}, "mmap"),
 	}
 }
 

@@ -10,36 +10,26 @@ import (
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
-// WatchFile has the kernel side mark who opens or runs a file. With the first one
-// come the hooks that this takes, and those that see what such a process does
-// next: it does not wait until they are there.
+// WatchFile has the kernel side mark who opens or runs a file. All hooks are there as
+// long as there is one: what such a process does next does not wait for them. To leave
+// some out would save others little, as most of what they pay is for there being any.
 func (s *sensor) WatchFile(f event.FileKey) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.watchFile(f); err != nil {
-		return fmt.Errorf("watch file %v: %w", f, err)
-	}
-	return nil
-}
-
-func (s *sensor) watchFile(f event.FileKey) error {
-	s.files++
-	if s.files == 1 {
-		if err := errors.Join(s.attachNeeded(), s.anyLeft.Set(true)); err != nil {
-			return errors.Join(err, s.oneLess())
-		}
-	}
-	err := s.maps[sensorMapLeft].Update(leftKey(f), uint8(1), ebpf.UpdateNoExist)
+	err := errors.Join(s.arm(), s.anyLeft.Set(true))
 	if err == nil {
+		err = s.maps[sensorMapLeft].Update(leftKey(f), uint8(1), ebpf.UpdateNoExist)
+	}
+	switch {
+	case err == nil:
+		s.files++
 		return nil
+	case errors.Is(err, ebpf.ErrKeyExist):
+		return nil
+	case errors.Is(err, unix.E2BIG):
+		err = fmt.Errorf("there is room for %d: %w", s.files, err)
 	}
-	if errors.Is(err, ebpf.ErrKeyExist) {
-		return s.oneLess()
-	}
-	if errors.Is(err, unix.E2BIG) {
-		err = fmt.Errorf("there is room for %d: %w", s.files-1, err)
-	}
-	return errors.Join(err, s.oneLess())
+	return fmt.Errorf("watch file %v: %w", f, err)
 }
 
 // UnwatchFile ends that.
@@ -51,23 +41,13 @@ func (s *sensor) UnwatchFile(f event.FileKey) error {
 		return nil
 	}
 	if err == nil {
-		err = s.oneLess()
+		s.files--
+		err = s.anyLeft.Set(s.files > 0)
 	}
 	if err != nil {
 		return fmt.Errorf("unwatch file %v: %w", f, err)
 	}
 	return nil
-}
-
-// oneLess counts a file that is not watched for; with the last one the hooks come off,
-// unless processes are watched.
-func (s *sensor) oneLess() error {
-	s.files--
-	if s.files > 0 {
-		return nil
-	}
-	s.sheds = true
-	return s.anyLeft.Set(false)
 }
 
 func leftKey(f event.FileKey) sensorLeftKey {

@@ -47,7 +47,6 @@ type program struct {
 	of    backend
 	hook  hook
 	armed bool       // attached only while something is watched, with the privileges that the agent has kept
-	often bool       // all programs make these calls all the time: a file that is watched for does not have it attached
 	calls []string   // system calls; one that the architecture lacks is passed over
 	call  sensorCall // what is where in their arguments
 	kinds []event.Kind

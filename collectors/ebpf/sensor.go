@@ -56,8 +56,7 @@ type sensor struct {
 
 	mu       sync.Mutex
 	on       bool                   // something is watched: all that is armed is attached
-	files    int                    // that are watched for: while there are any, so is all but what runs often
-	sheds    bool                   // something is attached that nothing needs any more
+	files    int                    // that are watched for: it stays on for them
 	armed    map[string][]link.Link // by program.key; what is there though the sensor is off comes out bit by bit
 	coverage []event.Coverage
 	told     int // of coverage: the rest came up while it ran

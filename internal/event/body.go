@@ -127,7 +127,8 @@ type Exit struct {
 type Candidate struct{ Comm string }
 
 // Heir says that Event.Proc, which is in no watched tree, opened or ran a file that is
-// watched for (collectors.FileWatcher), and is watched from now on with all that it forks.
+// watched for (collectors.FileWatcher), and is watched from now on with all that it forks:
+// that open or exec comes behind it. Process 1 is only told of. It can come twice.
 type Heir struct {
 	File    FileKey
 	Path    string // absolute, of the opened object; empty: it could not be told

@@ -95,7 +95,10 @@ static __always_inline bool send_heir(struct heir_rec *rec, struct task_struct *
  * Marks the process of a task, which is in no watched tree, for a file that it
  * opened or runs, if that is watched for. The record is first, so that nothing
  * that another of its threads does comes before it; without one there is no
- * mark, and the next open tries again.
+ * mark, and the next open tries again. Two threads in the same moment make two
+ * records.
+ *
+ * The first process is told of and not marked: it starts programs for everybody.
  */
 static __noinline bool becomes_heir(struct task_struct *task, struct file *file, bool program)
 {
@@ -123,6 +126,8 @@ static __noinline bool becomes_heir(struct task_struct *task, struct file *file,
 		drop(KIND_HEIR, CAUSE_RING);
 		return false;
 	}
+	if (rec.h.pid == 1)
+		return false;
 	if (mark_task(leader))
 		return true;
 	drop(KIND_HEIR, CAUSE_TABLE);
