@@ -71,7 +71,8 @@ struct bpf_sock {
 /* What a syscalls/sys_exit_* tracepoint hands over; never relocated. */
 struct sys_exit {
 	u64 common;
-	s64 nr;
+	s32 nr;
+	s32 padding; /* left as it was on the kernel's stack */
 	s64 ret;
 };
 
