@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -31,12 +32,16 @@ type word struct {
 const maxStarters = 4096
 
 // isStarter reports whether a process is one, and not somebody's who calls himself so:
-// its program is root's, and nobody else can write to it.
+// its program has the name, is root's, and nobody else can write to it.
 func (a *Agent) isStarter(comm string, id event.ProcID) bool {
 	if !orders.Starter(comm) {
 		return false
 	}
-	fi, err := os.Stat(fmt.Sprintf("%s/%d/exe", a.host.ProcPath, id.PID))
+	exe := fmt.Sprintf("%s/%d/exe", a.host.ProcPath, id.PID)
+	if program, err := os.Readlink(exe); err != nil || filepath.Base(program) != comm {
+		return false
+	}
+	fi, err := os.Stat(exe)
 	if err != nil {
 		return false
 	}
