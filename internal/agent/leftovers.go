@@ -33,7 +33,7 @@ const (
 // whoever acts on them.
 type leftovers struct {
 	sync.Mutex
-	files  map[event.FileKey]*event.Left
+	files  map[event.FileKey]*leftover
 	owners map[string]int // how many are a skill's, or a session's
 	queue  chan event.Left
 	missed atomic.Uint64
@@ -43,9 +43,15 @@ type leftovers struct {
 	words    map[event.FileKey]words
 }
 
+// A leftover is one of them, with who pays for it.
+type leftover struct {
+	event.Left
+	owner string
+}
+
 func newLeftovers() leftovers {
 	return leftovers{
-		files: map[event.FileKey]*event.Left{}, owners: map[string]int{},
+		files: map[event.FileKey]*leftover{}, owners: map[string]int{},
 		queue: make(chan event.Left, leftQueue), passed: map[event.ProcID]time.Time{},
 		starters: map[event.ProcID]*starter{}, words: map[event.FileKey]words{},
 	}
@@ -74,14 +80,15 @@ func (l *leftovers) add(f event.Left) (gone []event.FileKey) {
 	l.Lock()
 	defer l.Unlock()
 	if old := l.files[f.File]; old != nil {
-		l.owners[ownerOf(old)]--
+		l.pay(old.owner, -1)
 		f.Changed = f.Changed || old.Changed && f.How == event.LeftWritten
 		if f.By.Gateway == "" && f.How == event.LeftWritten {
 			f.By = old.By // until it is known who changed it
 		}
 	}
-	l.files[f.File] = &f
-	l.owners[ownerOf(&f)]++
+	kept := &leftover{f, ownerOf(&f)}
+	l.files[f.File] = kept
+	l.pay(kept.owner, 1)
 	if len(l.files) <= maxLeft {
 		return nil
 	}
@@ -91,19 +98,25 @@ func (l *leftovers) add(f event.Left) (gone []event.FileKey) {
 			most = o
 		}
 	}
-	var theirs []*event.Left
+	var theirs []*leftover
 	for _, x := range l.files {
-		if ownerOf(x) == most {
+		if x.owner == most {
 			theirs = append(theirs, x)
 		}
 	}
-	slices.SortFunc(theirs, func(a, b *event.Left) int { return a.At.Compare(b.At) })
+	slices.SortFunc(theirs, func(a, b *leftover) int { return a.At.Compare(b.At) })
 	for _, x := range theirs[:max(1, len(theirs)/16)] {
 		gone = append(gone, x.File)
 		delete(l.files, x.File)
-		l.owners[most]--
+		l.pay(most, -1)
 	}
 	return gone
+}
+
+func (l *leftovers) pay(owner string, n int) {
+	if l.owners[owner] += n; l.owners[owner] == 0 {
+		delete(l.owners, owner)
+	}
 }
 
 func (l *leftovers) get(k event.FileKey) (event.Left, bool) {
@@ -113,14 +126,14 @@ func (l *leftovers) get(k event.FileKey) (event.Left, bool) {
 	if f == nil {
 		return event.Left{}, false
 	}
-	return *f, true
+	return f.Left, true
 }
 
 func (l *leftovers) drop(k event.FileKey) {
 	l.Lock()
 	defer l.Unlock()
 	if f := l.files[k]; f != nil {
-		l.owners[ownerOf(f)]--
+		l.pay(f.owner, -1)
 		delete(l.files, k)
 	}
 }
@@ -133,6 +146,20 @@ func (l *leftovers) keys() []event.FileKey {
 		keys = append(keys, k)
 	}
 	return keys
+}
+
+// overlay is the magic number of overlayfs. What stat says there is of the layer
+// below, and not what the sensor sees: such a file is known by its name.
+const overlay = 0x794c7630
+
+// is reports whether a file under a path, with the identity that stat gives it, is
+// the one that the sensor means.
+func is(path string, stat, seen event.FileKey) bool {
+	if stat == seen || seen == (event.FileKey{}) {
+		return true
+	}
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Type == overlay
 }
 
 // identify gives a file's identity, and when it was born, if it is a regular one.
@@ -201,10 +228,12 @@ func (a *Agent) keepLeft(ctx context.Context) {
 // nothing of the one that was left.
 func (a *Agent) keep(f event.Left) (kept event.Left, gone []event.FileKey, ok bool) {
 	key, born, err := identify(f.Path)
-	if err != nil || f.File != (event.FileKey{}) && f.File != key {
+	if err != nil || !is(f.Path, key, f.File) {
 		return f, nil, false
 	}
-	f.File, f.Born = key, born
+	if f.Born = born; f.File == (event.FileKey{}) {
+		f.File = key
+	}
 	w := a.fileWatcher()
 	if w == nil {
 		return f, nil, false
@@ -213,7 +242,7 @@ func (a *Agent) keep(f event.Left) (kept event.Left, gone []event.FileKey, ok bo
 	for _, k := range gone {
 		_ = w.UnwatchFile(k) // the sensor fails: it is replaced, and told anew
 	}
-	if err := w.WatchFile(key); err != nil {
+	if err := w.WatchFile(f.File); err != nil {
 		a.left.missed.Add(1)
 		a.log.Debug("watch file", "path", f.Path, "error", err)
 	}
@@ -230,7 +259,7 @@ func (a *Agent) recall(ctx context.Context) {
 	}
 	var gone []event.FileKey
 	for _, f := range all {
-		if key, born, err := identify(f.Path); errors.Is(err, fs.ErrNotExist) || err == nil && (key != f.File || born != f.Born) {
+		if key, born, err := identify(f.Path); errors.Is(err, fs.ErrNotExist) || err == nil && (!is(f.Path, key, f.File) || born != f.Born) {
 			gone = append(gone, f.File)
 			continue
 		}
@@ -265,7 +294,7 @@ func (a *Agent) heir(ev event.Event, h event.Heir) []event.Event {
 	if !known {
 		return a.passOver(ev.Proc)
 	}
-	if key, born, err := identify(h.Path); err == nil && key == h.File && born != f.Born {
+	if key, born, err := identify(h.Path); err == nil && is(h.Path, key, h.File) && born != f.Born {
 		a.left.drop(h.File) // its number was given to another file
 		if w := a.fileWatcher(); w != nil {
 			_ = w.UnwatchFile(h.File)
@@ -322,7 +351,7 @@ func (a *Agent) changed(k event.FileKey) {
 	if f := a.left.files[k]; f != nil && !f.Changed {
 		f.Changed = true
 		if f.By.Gateway != "" {
-			a.left.offer(*f)
+			a.left.offer(f.Left)
 		}
 	}
 }

@@ -115,11 +115,14 @@ func (e *Engine) Leaves(s *Scope, ev event.Event) (event.Left, bool) {
 			return l, false
 		}
 		l.Path, l.How = b.New, event.LeftRenamed
+		if known := e.left.byPath[b.New]; known != nil {
+			l.File = known.File
+		}
 	case event.FileLink:
 		if b.Symbolic || b.Attempted || b.Unresolved || e.left.byPath[b.Path] == nil {
 			return l, false
 		}
-		l.Path, l.How = b.Path, event.LeftLinked
+		l.Path, l.How, l.File = b.Path, event.LeftLinked, e.left.byPath[b.Path].File
 	default:
 		return l, false
 	}
