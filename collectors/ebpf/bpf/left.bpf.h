@@ -10,6 +10,7 @@
 #define LEFT_BPF_H
 
 #define PF_KTHREAD 0x00200000
+#define TMPFILE 020000000 /* the bit of O_TMPFILE that is not O_DIRECTORY's */
 
 const volatile u32 agent = 0; /* PID of the agent, which is never told of */
 
@@ -29,13 +30,25 @@ struct {
 
 volatile bool any_left = false; /* something is in that table */
 
+/* A file that was made this moment, or is none, has only got the number of one that is gone. */
+static __always_inline bool is_another(struct file *file)
+{
+	return BPF_CORE_READ(file, f_mode) & FMODE_CREATED || BPF_CORE_READ(file, f_flags) & TMPFILE ||
+		(BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFREG;
+}
+
 static __always_inline bool is_left(struct file *file, struct left_key *key)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
 
 	key->inode = BPF_CORE_READ(inode, i_ino);
 	key->dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	return bpf_map_lookup_elem(&left, key);
+	if (!bpf_map_lookup_elem(&left, key))
+		return false;
+	if (!is_another(file))
+		return true;
+	bpf_map_delete_elem(&left, key);
+	return false;
 }
 
 /* Sends the record with the path, or without where there is no room to build one. */
