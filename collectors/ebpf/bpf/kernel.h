@@ -71,7 +71,8 @@ struct bpf_sock {
 /* What a syscalls/sys_exit_* tracepoint hands over; never relocated. */
 struct sys_exit {
 	u64 common;
-	s64 nr;
+	s32 nr;
+	u32 unused; /* of newer kernels: whatever was there */
 	s64 ret;
 };
 
