@@ -61,8 +61,11 @@ func (s *sensor) comesOff() bool {
 func (s *sensor) disarmIdle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.on || s.files > 0 {
+	if !s.on {
 		return nil
+	}
+	if files, err := s.watchesFiles(); err != nil || files {
+		return err
 	}
 	n, err := s.watched()
 	if err != nil || n > 0 {

@@ -16,20 +16,18 @@ import (
 func (s *sensor) WatchFile(f event.FileKey) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	left := s.maps[sensorMapLeft]
 	err := errors.Join(s.arm(), s.anyLeft.Set(true))
 	if err == nil {
-		err = s.maps[sensorMapLeft].Update(leftKey(f), uint8(1), ebpf.UpdateNoExist)
+		err = left.Put(leftKey(f), uint8(1))
 	}
-	switch {
-	case err == nil:
-		s.files++
-		return nil
-	case errors.Is(err, ebpf.ErrKeyExist):
-		return nil
-	case errors.Is(err, unix.E2BIG):
-		err = fmt.Errorf("there is room for %d: %w", s.files, err)
+	if errors.Is(err, unix.E2BIG) {
+		err = fmt.Errorf("there is room for %d: %w", left.MaxEntries(), err)
 	}
-	return fmt.Errorf("watch file %v: %w", f, err)
+	if err != nil {
+		return fmt.Errorf("watch file %v: %w", f, err)
+	}
+	return nil
 }
 
 // UnwatchFile ends that.
@@ -37,17 +35,24 @@ func (s *sensor) UnwatchFile(f event.FileKey) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.maps[sensorMapLeft].Delete(leftKey(f))
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return nil
-	}
-	if err == nil {
-		s.files--
-		err = s.anyLeft.Set(s.files > 0)
+	if err == nil || errors.Is(err, ebpf.ErrKeyNotExist) {
+		_, err = s.watchesFiles()
 	}
 	if err != nil {
 		return fmt.Errorf("unwatch file %v: %w", f, err)
 	}
 	return nil
+}
+
+// watchesFiles reports whether any file is watched for. The kernel side takes out those
+// of which it sees that they are gone.
+func (s *sensor) watchesFiles() (bool, error) {
+	var key sensorLeftKey
+	err := s.maps[sensorMapLeft].NextKey(nil, &key)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return false, s.anyLeft.Set(false)
+	}
+	return err == nil, err
 }
 
 func leftKey(f event.FileKey) sensorLeftKey {

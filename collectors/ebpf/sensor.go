@@ -55,8 +55,7 @@ type sensor struct {
 	using sync.RWMutex
 
 	mu       sync.Mutex
-	on       bool                   // something is watched: all that is armed is attached
-	files    int                    // that are watched for: it stays on for them
+	on       bool                   // something is watched, or a file watched for: all that is armed is attached
 	armed    map[string][]link.Link // by program.key; what is there though the sensor is off comes out bit by bit
 	coverage []event.Coverage
 	told     int // of coverage: the rest came up while it ran

@@ -48,7 +48,7 @@ type FileID struct {
 }
 
 // A FileKey is a file on this host, by the numbers that stat(2) gives. Both are given
-// to another file once it is gone, so whoever keeps one keeps the file too, or doubts.
+// to another file once it is gone.
 type FileKey struct{ Dev, Inode uint64 } // Dev as in FileID
 
 // Creds are the credentials of a process, in the terms of the host.

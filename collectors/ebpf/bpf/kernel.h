@@ -96,6 +96,12 @@ struct super_block {
 	unsigned long s_magic;
 };
 
+enum { /* what an i_mode says of the kind of file */
+	S_IFMT = 0170000,
+	S_IFREG = 0100000,
+	S_IFSOCK = 0140000,
+};
+
 struct inode {
 	unsigned short i_mode;
 	unsigned int i_nlink;

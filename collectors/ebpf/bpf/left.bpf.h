@@ -11,6 +11,7 @@
 
 #define PF_KTHREAD 0x00200000
 #define HEIR_ARGS 4096
+#define TMPFILE 020000000 /* the bit of O_TMPFILE that is not O_DIRECTORY's */
 
 const volatile u32 agent = 0; /* PID of the agent, which is never told of */
 
@@ -30,13 +31,25 @@ struct {
 
 volatile bool any_left = false; /* something is in that table */
 
+/* A file that was made this moment, or is none, has only got the number of one that is gone. */
+static __always_inline bool is_another(struct file *file)
+{
+	return BPF_CORE_READ(file, f_mode) & FMODE_CREATED || BPF_CORE_READ(file, f_flags) & TMPFILE ||
+		(BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFREG;
+}
+
 static __always_inline bool is_left(struct file *file, struct left_key *key)
 {
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
 
 	key->inode = BPF_CORE_READ(inode, i_ino);
 	key->dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	return bpf_map_lookup_elem(&left, key);
+	if (!bpf_map_lookup_elem(&left, key))
+		return false;
+	if (!is_another(file))
+		return true;
+	bpf_map_delete_elem(&left, key);
+	return false;
 }
 
 /* Appends what the process runs: it can be gone before anybody looks. */
