@@ -14,6 +14,9 @@ import (
 // long as there is one: what such a process does next does not wait for them. To leave
 // some out would save others little, as most of what they pay is for there being any.
 func (s *sensor) WatchFile(f event.FileKey) error {
+	if f == (event.FileKey{}) {
+		return errors.New("watch file: its numbers are not known")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	left := s.maps[sensorMapLeft]
