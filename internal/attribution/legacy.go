@@ -103,7 +103,7 @@ func (e *Engine) Leaves(s *Scope, ev event.Event) (event.Left, bool) {
 	l := event.Left{At: ev.Time}
 	switch b := ev.Body.(type) {
 	case event.FileOpen:
-		if !(b.Write || b.Create || b.Emptied) || b.Directory || b.Attempted || b.Unresolved {
+		if !b.Write && !b.Create && !b.Emptied || b.Directory || b.Attempted || b.Unresolved {
 			return l, false
 		}
 		l.Path, l.File, l.How = b.Path, b.File, event.LeftWritten
