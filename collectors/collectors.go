@@ -74,6 +74,16 @@ type PortWatcher interface {
 	UnwatchPort(port uint16) error
 }
 
+// A FileWatcher is a Collector that reports who from outside of every marked tree
+// opens or runs one of some files, as a Heir, and marks that process as Watch does.
+type FileWatcher interface {
+	// WatchFile adds a regular file, however often; an error where there is no more
+	// room. Whoever makes another one that gets its number ends that.
+	WatchFile(event.FileKey) error
+	// UnwatchFile takes one back. Who is marked stays so.
+	UnwatchFile(event.FileKey) error
+}
+
 // A Lineage knows which processes are in a watched tree.
 type Lineage interface {
 	// Sync takes in what the kernel has told, and emits it: who was forked before

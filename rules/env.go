@@ -45,7 +45,7 @@ type Process struct {
 	Args        []string `expr:"args"`         // at most 256
 	CommandLine string   `expr:"command_line"` // args joined by blanks, at most 16 KiB
 	Cwd         string   `expr:"cwd"`
-	Role        string   `expr:"role"`      // gateway, helper, tool, cli
+	Role        string   `expr:"role"`      // gateway, helper, tool, heir, cli
 	User        string   `expr:"user"`      // name, or number where there is none
 	Ancestors   []string `expr:"ancestors"` // names of their executables, parent first
 
@@ -91,8 +91,9 @@ type File struct {
 	IOUring      bool     `expr:"io_uring"`
 	Attempted    bool     `expr:"attempted"` // whether it succeeded is not known
 	Directory    bool     `expr:"directory"`
-	Owner        string   `expr:"owner"` // of what a stranger touched: the user whose OpenClaw it is
-	Tier         string   `expr:"tier"`  // public, internal, restricted, outside; of a rename: the worse of the two names
+	Startup      bool     `expr:"startup"` // by its path: what a shell, cron, systemd, git, Python or a desktop runs or takes in by itself
+	Owner        string   `expr:"owner"`   // of what a stranger touched: the user whose OpenClaw it is
+	Tier         string   `expr:"tier"`    // public, internal, restricted, outside; of a rename: the worse of the two names
 }
 
 // Network is one connection.
@@ -330,7 +331,7 @@ func acting(r *event.Record) bool {
 		return a.ToolCall != "" || a.Skill != nil
 	}
 	switch r.Process.Role {
-	case event.RoleTool:
+	case event.RoleTool, event.RoleHeir:
 		return true
 	case event.RoleCLI: // one that works without a gateway does what that would
 		return slices.ContainsFunc(a.Evidence, ofCalls)
@@ -351,7 +352,7 @@ func (e *Env) file(r *event.Record, v *policy.View) {
 	e.File = File{
 		Path: f.Path, OldPath: f.OldPath, Requested: f.Requested, Target: f.Target, Name: base(f.Path), Operation: f.Operation,
 		Attribute: f.Attribute, Value: f.Value, Mapped: f.Mapped, OpenedBefore: f.Opened, IOUring: f.IOUring,
-		Attempted: f.Attempted, Directory: f.Directory, Owner: userName(f.Owner),
+		Attempted: f.Attempted, Directory: f.Directory, Startup: startup(f.Path), Owner: userName(f.Owner),
 	}
 	if f.BytesRead != nil {
 		e.File.BytesRead = clamp(*f.BytesRead)

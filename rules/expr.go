@@ -29,7 +29,7 @@ var allowed = []string{"all", "any", "none", "one", "count", "len", "lower", "up
 
 // kinds are the kinds that records have: all but the signals between collectors, agent and pipeline.
 var kinds = []event.Kind{
-	event.KindFork, event.KindExec, event.KindExit,
+	event.KindFork, event.KindExec, event.KindExit, event.KindHeir,
 	event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
 	event.KindFileLink, event.KindFileAttr, event.KindFileRead, event.KindFileWrite,
 	event.KindConnect, event.KindAccept, event.KindClose, event.KindListen, event.KindSend, event.KindSocket,

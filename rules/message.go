@@ -188,6 +188,8 @@ func who(r *event.Record) string {
 	switch r.Process.Role {
 	case event.RoleTool:
 		return "a process of an exec call with no skill known"
+	case event.RoleHeir:
+		return "a process that acts on what an exec call left behind, with no skill known"
 	case event.RoleGateway:
 		return "the gateway in a tool call with no skill known"
 	}

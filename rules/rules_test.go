@@ -56,7 +56,7 @@ func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.
 	want := []string{
 		"agent-socket-access medium", "configuration-rejected high", "container-runtime-access high",
 		"environment-access medium", "file-outside-approved-directories medium", "fileless-execution high", "gateway-accessed-from-outside low",
-		"gateway-tampering high", "llm-auth-failure high",
+		"gateway-tampering high", "left-behind-file-used low", "left-behind-startup-file medium", "llm-auth-failure high",
 		"openclaw-files-touched-from-outside medium", "openclaw-secrets-read-by-its-user low", "openclaw-secrets-read-from-outside high",
 		"openclaw-state-modified high",
 		"process-injection high", "raw-socket medium", "restricted-data-access high",

@@ -55,14 +55,17 @@ func (s *sensor) comesOff() bool {
 	return !s.on && len(s.armed) > 0
 }
 
-// disarmIdle has the costly hooks taken out when nothing is watched any more and
-// no socket is left whose end is to be told. A process that the kernel side marks
-// comes with a Candidate, which arms again.
+// disarmIdle has the costly hooks taken out when nothing is watched any more, no
+// file is watched for, and no socket is left whose end is to be told. A process that
+// the kernel side marks comes with a Candidate or an Heir, which arms again.
 func (s *sensor) disarmIdle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.on {
 		return nil
+	}
+	if files, err := s.watchesFiles(); err != nil || files {
+		return err
 	}
 	n, err := s.watched()
 	if err != nil || n > 0 {

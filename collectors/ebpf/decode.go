@@ -54,6 +54,8 @@ func eventKind(k sensorKind) event.Kind {
 		return event.KindExit
 	case sensorKindKIND_CANDIDATE:
 		return event.KindCandidate
+	case sensorKindKIND_HEIR:
+		return event.KindHeir
 	case sensorKindKIND_OPEN, sensorKindKIND_ASKED:
 		return event.KindFileOpen
 	case sensorKindKIND_USE, sensorKindKIND_URING:
@@ -140,6 +142,8 @@ func (p *pieces) decode(raw []byte) (fact, error) {
 		f.body, err = decodeExit(raw)
 	case sensorKindKIND_CANDIDATE:
 		f.body, err = decodeCandidate(raw)
+	case sensorKindKIND_HEIR:
+		f.body, err = decodeHeir(raw)
 	case sensorKindKIND_OPEN, sensorKindKIND_USE:
 		err = f.decodeOpen(raw)
 	case sensorKindKIND_URING:

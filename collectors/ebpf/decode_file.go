@@ -26,7 +26,7 @@ func (f *fact) decodeOpen(raw []byte) error {
 	truncated := r.H.Flags&sensorFlagsPATH_TRUNCATED != 0
 	f.file = &knownFile{
 		key:  sensorUseKey{File: r.File, Start: r.H.Start, Pid: r.H.Pid},
-		path: kernelPath(text), truncated: truncated, opened: r.H.Kind == sensorKindKIND_OPEN,
+		path: kernelPath(text), id: fileKey(r.Dev, r.File.Ino), truncated: truncated, opened: r.H.Kind == sensorKindKIND_OPEN,
 	}
 	if !f.file.opened {
 		return nil
@@ -35,6 +35,7 @@ func (f *fact) decodeOpen(raw []byte) error {
 	passed := r.H.Flags&sensorFlagsPASSED != 0
 	f.body = event.FileOpen{
 		Path:      f.file.path,
+		File:      f.file.id,
 		Requested: requested(strings.TrimSuffix(name, "\x00"), f.file.path),
 		Read:      r.F_mode&fmodeRead != 0,
 		Write:     r.F_mode&fmodeWrite != 0,

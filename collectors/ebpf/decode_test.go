@@ -88,9 +88,28 @@ func records() map[string]struct {
 			wire(sensorCandidateRec{H: header(sensorKindKIND_CANDIDATE), Comm: commOf("openclaw")}),
 			event.Candidate{Comm: "openclaw"},
 		},
+		"heir that reads": {
+			wire(sensorHeirRec{
+				H: header(sensorKindKIND_HEIR), ParentStart: 9, Inode: 5, Dev: 8<<20 | 3, ParentPid: 1, Uid: 7, F_mode: fmodeRead | fmodeWrite,
+				PathLen: 11, Comm: commOf("cat"),
+			}, etc),
+			event.Heir{
+				File: event.FileKey{Dev: 0x803, Inode: 5}, Path: "/etc/passwd", Comm: "cat", Parent: event.ProcID{PID: 1, Start: 9}, UID: 7,
+			},
+		},
+		"heir that writes, to what it cannot be told": {
+			wire(sensorHeirRec{H: header(sensorKindKIND_HEIR, sensorFlagsPATH_TRUNCATED), Inode: 5, Dev: 1 << 20, F_mode: fmodeWrite, PathLen: 4}, tmp),
+			event.Heir{File: event.FileKey{Dev: 0x100, Inode: 5}, Write: true},
+		},
+		"heir that runs it": {
+			wire(sensorHeirRec{H: header(sensorKindKIND_HEIR), Inode: 5, Dev: 256, F_mode: fmodeRead, Program: 1, PathLen: 4}, tmp),
+			event.Heir{File: event.FileKey{Dev: 0x100000, Inode: 5}, Path: "/tmp", Program: true},
+		},
 		"open": {
-			wire(sensorOpenRec{H: header(sensorKindKIND_OPEN), F_mode: fmodeRead, I_mode: 0o100644, PathLen: 11}, etc),
-			event.FileOpen{Path: "/etc/passwd", Read: true, TID: 42},
+			wire(sensorOpenRec{
+				H: header(sensorKindKIND_OPEN), File: sensorFileKey{Ino: 5}, Dev: 8<<20 | 3, F_mode: fmodeRead, I_mode: 0o100644, PathLen: 11,
+			}, etc),
+			event.FileOpen{Path: "/etc/passwd", File: event.FileKey{Dev: 0x803, Inode: 5}, Read: true, TID: 42},
 		},
 		"open that creates": {
 			wire(sensorOpenRec{

@@ -10,6 +10,15 @@
 // (20 to 80 ns a call for every process of the host) only while something is
 // marked.
 //
+// Who in no watched tree opens or runs a file that is watched for becomes watched in
+// that moment, and is reported as an Heir; of a script it is the interpreter, which
+// opens it. The file is known by device and inode, so that its name does not matter.
+// A file that was handed over, opened before, or opened with O_PATH makes
+// no heir, and neither does one on btrfs, where the kernel's number of the device is
+// not that of stat. On overlayfs the numbers are the same where all layers are on one
+// file system, or with xino. While there are such files, all hooks are there; an open
+// costs others one look-up more, whose price left_bench_test.go measures.
+//
 // Of the network it sees who connects, accepts and listens, by TCP, UDP, Unix
 // sockets and vsock; sockets of unusual kinds as they are made; descriptors that
 // were passed; totals at the end and every two seconds; answers of name servers;
@@ -50,7 +59,8 @@
 //     sockets made, bound and listened on, messages that bring descriptors, and
 //     reads and writes of files in the ring's own table whose end is not told.
 //     These are counted and reported as Lost. What a ring of an unwatched process
-//     is made to do is not seen at all;
+//     is made to do is not seen at all, nor, without trampolines, that it opens a
+//     file that is watched for;
 //   - system calls of 32-bit programs, reported as Lost at their exec, and int
 //     0x80 of others, reported where another hook happens to notice;
 //   - variables that a program asks for by name, except as env.go says;
@@ -88,7 +98,7 @@ import (
 // known by trying; version, configuration and BTF all mislead.
 func Probes() []collectors.Probe {
 	kinds := []event.Kind{
-		event.KindFork, event.KindExec, event.KindExit, event.KindCandidate,
+		event.KindFork, event.KindExec, event.KindExit, event.KindCandidate, event.KindHeir,
 		event.KindFileOpen, event.KindFileCreate, event.KindFileRename, event.KindFileDelete,
 		event.KindFileLink, event.KindFileAttr, event.KindFileRead, event.KindFileWrite,
 		event.KindConnect, event.KindAccept, event.KindClose, event.KindDNS,

@@ -40,7 +40,7 @@ func actions() map[string]func(out io.Writer) error {
 		"ring": actRingPlain, "ring-async": actRingAsync,
 		"ring-poll": actRingPoll, "ring-skip": actRingSkip, "ring-net": actRingNet,
 		"doors": actDoors, "uses": actUses, "inherited": actInherited, "flood": actFlood,
-		"tcp": actTCP, "refused": actRefused, "again": actAgain, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
+		"tcp": actTCP, "refused": actRefused, "again": actAgain, "heir": actHeir, "heir-on": actHeirOn, "numbers": actNumbers, "no-heir": actNoHeir, "udp": actUDP, "dns": actDNS, "abandon": actAbandon,
 	}
 }
 
@@ -378,6 +378,12 @@ func testSensor(t *testing.T, of backend) {
 		"An image tells where it came from":              testImages,
 		"Arguments overwritten later change nothing":     testRenameArgs,
 		"The costly hooks come off when idle":            testDisarm,
+		"Who comes to a file that was left is an heir":   testHeirs,
+		"So is who loads it":                             testHeirOfLibrary,
+		"A new file under its number is another one":     testNumbers,
+		"A file is known by the numbers of stat":         testHeirsOn,
+		"To touch a file or its copy makes no heir":      testNoHeir,
+		"There is room for many files":                   testManyFiles,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(b.on(t)) })

@@ -72,10 +72,12 @@ func ownNamespaces(procPath string) (event.Namespaces, error) {
 	return n, nil
 }
 
-// fileID turns the kernel's own device number into that of stat(2).
+// device turns the kernel's own number of a device into that of stat(2).
+func device(dev uint32) uint64 { return unix.Mkdev(dev>>20, dev&(1<<20-1)) }
+
 func fileID(f sensorFileId) event.FileID {
 	return event.FileID{
-		Dev: unix.Mkdev(f.Dev>>20, f.Dev&(1<<20-1)), Inode: f.Inode, Size: f.Size,
+		Dev: device(f.Dev), Inode: f.Inode, Size: f.Size,
 		Modified: f.Modified, Changed: f.Changed, Magic: f.Magic,
 	}
 }

@@ -158,6 +158,9 @@ func (s *sensor) load(ringSize int) error {
 	if err := spec.Variables[sensorVarPidNs].Set(s.own.PID); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarPidNs, err)
 	}
+	if err := spec.Variables[sensorVarAgent].Set(uint32(os.Getpid())); err != nil {
+		return fmt.Errorf("set %s: %w", sensorVarAgent, err)
+	}
 	if err := spec.Variables[sensorVarTrampolines].Set(s.backend == trampoline); err != nil {
 		return fmt.Errorf("set %s: %w", sensorVarTrampolines, err)
 	}
@@ -178,7 +181,7 @@ func (s *sensor) load(ringSize int) error {
 	}
 	s.maps = must.Maps
 	s.udpEnds, s.packets = must.Variables[sensorVarUdpEnds], must.Variables[sensorVarSeesPackets]
-	s.usesTurn = must.Variables[sensorVarUsesTurn]
+	s.usesTurn, s.anyLeft = must.Variables[sensorVarUsesTurn], must.Variables[sensorVarAnyLeft]
 	maps.Copy(s.progs, must.Programs)
 	for _, p := range programs(s.backend) {
 		if p.lack == "" {

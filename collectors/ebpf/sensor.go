@@ -41,6 +41,7 @@ type sensor struct {
 	udpEnds   *ebpf.Variable
 	packets   *ebpf.Variable
 	usesTurn  *ebpf.Variable
+	anyLeft   *ebpf.Variable
 	links     []link.Link // always there
 	counter   *link.Iter  // counts the watched
 	reader    *ringbuf.Reader
@@ -54,7 +55,7 @@ type sensor struct {
 	using sync.RWMutex
 
 	mu       sync.Mutex
-	on       bool                   // something is watched: all that is armed is attached
+	on       bool                   // something is watched, or a file watched for: all that is armed is attached
 	armed    map[string][]link.Link // by program.key; what is there though the sensor is off comes out bit by bit
 	coverage []event.Coverage
 	told     int // of coverage: the rest came up while it ran
@@ -227,7 +228,7 @@ func (s *sensor) handle(raw []byte, emit func(event.Event)) error {
 	case event.Namespace:
 		b.Now = *s.foreign(&b.Now)
 		ev.Body = b
-	case event.Candidate:
+	case event.Candidate, event.Heir:
 		s.mu.Lock()
 		err := s.arm()
 		s.mu.Unlock()

@@ -143,7 +143,7 @@ type sensorDnsRec struct {
 
 type sensorDropCounts struct {
 	_  structs.HostLayout
-	Of [32]uint64
+	Of [33]uint64
 }
 
 type sensorExecRec struct {
@@ -271,6 +271,24 @@ type sensorHeader struct {
 	Flags sensorFlags
 }
 
+type sensorHeirRec struct {
+	_           structs.HostLayout
+	H           sensorHeader
+	ParentStart uint64
+	Inode       uint64
+	Dev         uint32
+	ParentPid   uint32
+	Uid         uint32
+	F_mode      uint32
+	Program     uint32
+	ArgsTotal   uint32
+	PathLen     uint16
+	ExeLen      uint16
+	CwdLen      uint16
+	ArgsLen     uint16
+	Comm        [16]int8
+}
+
 type sensorHow uint32
 
 const (
@@ -343,8 +361,16 @@ const (
 	sensorKindKIND_ASKED     sensorKind = 29
 	sensorKindKIND_USE       sensorKind = 30
 	sensorKindKIND_URING     sensorKind = 31
-	sensorKindKINDS          sensorKind = 32
+	sensorKindKIND_HEIR      sensorKind = 32
+	sensorKindKINDS          sensorKind = 33
 )
+
+type sensorLeftKey struct {
+	_      structs.HostLayout
+	Inode  uint64
+	Dev    uint32
+	Unused uint32
+}
 
 type sensorMark struct {
 	_      structs.HostLayout
@@ -385,10 +411,11 @@ type sensorOpenRec struct {
 	File    sensorFileKey
 	Request uint64
 	F_mode  uint32
+	Dev     uint32
 	I_mode  uint16
 	PathLen uint16
 	NameLen uint16
-	Unused  [3]uint16
+	Unused  uint16
 }
 
 type sensorPeer struct {
@@ -500,6 +527,7 @@ const (
 	sensorMapGuarded             = "guarded"
 	sensorMapHeadless            = "headless"
 	sensorMapIntents             = "intents"
+	sensorMapLeft                = "left"
 	sensorMapMarks               = "marks"
 	sensorMapPeers               = "peers"
 	sensorMapPorts               = "ports"
@@ -570,6 +598,8 @@ const (
 	sensorProgVmWritten          = "vm_written"
 	sensorProgVsockAsked         = "vsock_asked"
 	sensorProgWatched            = "watched"
+	sensorVarAgent               = "agent"
+	sensorVarAnyLeft             = "any_left"
 	sensorVarCountsPackets       = "counts_packets"
 	sensorVarFileBytes           = "file_bytes"
 	sensorVarPaid                = "paid"
@@ -699,6 +729,7 @@ type sensorMapSpecs struct {
 	Guarded   *ebpf.MapSpec `ebpf:"guarded"`
 	Headless  *ebpf.MapSpec `ebpf:"headless"`
 	Intents   *ebpf.MapSpec `ebpf:"intents"`
+	Left      *ebpf.MapSpec `ebpf:"left"`
 	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Peers     *ebpf.MapSpec `ebpf:"peers"`
 	Ports     *ebpf.MapSpec `ebpf:"ports"`
@@ -714,6 +745,8 @@ type sensorMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sensorVariableSpecs struct {
+	Agent         *ebpf.VariableSpec `ebpf:"agent"`
+	AnyLeft       *ebpf.VariableSpec `ebpf:"any_left"`
 	CountsPackets *ebpf.VariableSpec `ebpf:"counts_packets"`
 	FileBytes     *ebpf.VariableSpec `ebpf:"file_bytes"`
 	Paid          *ebpf.VariableSpec `ebpf:"paid"`
@@ -754,6 +787,7 @@ type sensorMaps struct {
 	Guarded   *ebpf.Map `ebpf:"guarded"`
 	Headless  *ebpf.Map `ebpf:"headless"`
 	Intents   *ebpf.Map `ebpf:"intents"`
+	Left      *ebpf.Map `ebpf:"left"`
 	Marks     *ebpf.Map `ebpf:"marks"`
 	Peers     *ebpf.Map `ebpf:"peers"`
 	Ports     *ebpf.Map `ebpf:"ports"`
@@ -773,6 +807,7 @@ func (m *sensorMaps) Close() error {
 		m.Guarded,
 		m.Headless,
 		m.Intents,
+		m.Left,
 		m.Marks,
 		m.Peers,
 		m.Ports,
@@ -789,6 +824,8 @@ func (m *sensorMaps) Close() error {
 //
 // It can be passed to loadSensorObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sensorVariables struct {
+	Agent         *ebpf.Variable `ebpf:"agent"`
+	AnyLeft       *ebpf.Variable `ebpf:"any_left"`
 	CountsPackets *ebpf.Variable `ebpf:"counts_packets"`
 	FileBytes     *ebpf.Variable `ebpf:"file_bytes"`
 	Paid          *ebpf.Variable `ebpf:"paid"`

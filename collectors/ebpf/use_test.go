@@ -183,7 +183,7 @@ func testInherited(b *bench) {
 		b.t.Fatal(err)
 	}
 	c.act(b.t)
-	want := event.FileUse{Path: dir + "/handed", BytesRead: 6}
+	want := event.FileUse{Path: dir + "/handed", File: keyOf(b.t, dir+"/handed"), BytesRead: 6}
 	untilBody(b, c.id, func(u event.FileUse) bool { return u == want })
 }
 

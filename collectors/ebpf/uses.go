@@ -22,6 +22,7 @@ const (
 type knownFile struct {
 	key       sensorUseKey
 	path      string
+	id        event.FileKey
 	truncated bool
 	opened    bool // an open was reported
 	turn      int  // when it was last met
@@ -98,12 +99,12 @@ func (u *uses) find(key sensorUseKey) (knownFile, bool) {
 // beyond the open, or it is a program loading what programs consist of.
 func (f knownFile) event(use sensorUse) (event.FileUse, bool) {
 	b := event.FileUse{
-		Path: f.path, BytesRead: use.Read, BytesWritten: use.Written, Opens: int(use.More),
+		Path: f.path, File: f.id, BytesRead: use.Read, BytesWritten: use.Written, Opens: int(use.More),
 		MappedRead: use.How&sensorHowMAPPED_READ != 0, MappedWrite: use.How&sensorHowMAPPED_WRITE != 0,
 		MappedExec: use.How&sensorHowMAPPED_EXEC != 0, Opened: f.opened, Truncated: f.truncated,
 		FileDoubt: event.FileDoubt{IOUring: use.How&sensorHowBY_URING != 0},
 	}
-	none := event.FileUse{Path: f.path, Opened: f.opened, Truncated: f.truncated}
+	none := event.FileUse{Path: f.path, File: f.id, Opened: f.opened, Truncated: f.truncated}
 	if b == none || f.opened && b.Kind() != event.KindFileWrite && system(f.path) {
 		return event.FileUse{}, false
 	}

@@ -86,6 +86,7 @@ type Agent struct {
 	redactor  *redact.Redactor
 	exporters []delivery
 	digests   *digest.Hasher
+	left      leftovers
 	host      collectors.Config
 	sensors   sensors
 	lineage   lineage.Tree // who is watched, as the sensors said
@@ -112,7 +113,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	a := &Agent{
 		cfg: cfg, opt: opt, log: opt.Log, started: time.Now(),
 		facts: make(chan event.Event, factQueue), out: make(chan exporters.Item, outputQueue),
-		judged: make(chan judgement), trials: make(chan chan struct{}),
+		judged: make(chan judgement), trials: make(chan chan struct{}), left: newLeftovers(),
 	}
 	a.files = a.fingerprint() // early: what changes during a slow start is a change
 	a.intent.Store(a.intentOf(judgement{opt.Policy, opt.Rules}))
@@ -205,6 +206,7 @@ func (a *Agent) observe(ctx context.Context) error {
 	for _, c := range a.sensors.covers() {
 		a.say(c)
 	}
+	a.recall(ctx)
 	type collector struct {
 		name string
 		run  func(context.Context, func(event.Event)) error
@@ -214,7 +216,7 @@ func (a *Agent) observe(ctx context.Context) error {
 	if a.strangers != nil {
 		all = append(all, collector{"strangers", a.strangers.Run, a.noting(a.emit)})
 	}
-	a.recall(ctx)
+	a.remind(ctx)
 	var g errgroup.Group
 	for _, s := range a.sensors.list() {
 		g.Go(func() error { return a.sense(ctx, &g, s) })
@@ -236,6 +238,7 @@ func (a *Agent) observe(ctx context.Context) error {
 			return nil
 		})
 	}
+	g.Go(func() error { a.keepLeft(ctx); return nil })
 	g.Go(func() error { a.reload(ctx); return nil })
 	g.Go(func() error { a.narrate(ctx); return nil })
 	g.Go(func() error { a.reportDrops(ctx); return nil })
@@ -262,6 +265,7 @@ func (a *Agent) pump() {
 	entropy := mrand.NewChaCha8(seed)
 	p := pipeline.New(pipeline.Config{
 		Policy: a.opt.Policy, Host: thisHost(), Rules: a.opt.Rules, Redactor: a.redactor, Sink: sink{a.out}, UserName: userNames(), Self: self(),
+		Leave: a.left.offer,
 		NewID: func(t time.Time) string {
 			return ulid.MustNew(uint64(max(t.UnixMilli(), 0)), entropy).String()
 		},

@@ -61,6 +61,21 @@ func (a *Agent) fromKernel(ev event.Event) {
 	if a.flight.take(ev) {
 		return
 	}
+	if a.passes(ev) {
+		return
+	}
+	if h, ok := ev.Body.(event.Heir); ok {
+		for _, fact := range a.heir(ev, h) {
+			a.emit(fact)
+		}
+		return
+	}
+	if facts, taken := a.followStarter(ev); taken {
+		for _, fact := range facts {
+			a.emit(fact)
+		}
+		return
+	}
 	a.emit(ev)
 	if ev.Stranger {
 		return

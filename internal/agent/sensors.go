@@ -267,6 +267,8 @@ func (s *sensors) take(old collectors.Opened, next []collectors.Opened, coverage
 // they have forked since the last one failed.
 func (a *Agent) remark() {
 	a.guardSelf()
+	a.rewatch()
+	a.findStarters()
 	for id, g := range a.found.all() {
 		a.protect(id, g)
 	}

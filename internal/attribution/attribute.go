@@ -14,7 +14,7 @@ import (
 // known by now. Nil: no agent is involved. The answer is shared and must not be
 // changed.
 func (e *Engine) Attribute(s *Scope, ev event.Event) *event.Attribution {
-	if s == nil || s.role != event.RoleTool || s.origin.gateway == nil {
+	if s == nil || !s.role.ByTool() || s.origin.gateway == nil {
 		return e.cleaned(e.attribute(s, ev))
 	}
 	switch ev.Body.(type) {
@@ -65,6 +65,10 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 		return a
 	}
 	a.Gateway = s.origin.gateway.found.ID
+	if s.role == event.RoleHeir {
+		e.ofHeir(a, s, ev)
+		return a
+	}
 	if s.role == event.RoleTool {
 		e.ofExecution(a, s, ev, true)
 		return a
@@ -135,6 +139,7 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 	for _, id := range x.scripts {
 		sig.mentioned.add(id)
 	}
+	of = append(of, e.inherit(&sig, s)...)
 	var why []event.Evidence
 	a.Skill, a.Confidence, a.Candidates, why = weigh(sig)
 	a.Evidence = append(append(of, why...), g.drift(a.Skill)...)

@@ -9,9 +9,10 @@ import (
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
-// maxAuthors bounds how many files of one gateway's skills have an author.
-// Beyond it, who changes a file is kept for the skill as a whole.
-const maxAuthors = 4096
+// maxRan bounds how many files of one gateway's skills have an author, and how
+// many scripts are known to have run. Beyond it, who changes a file is kept for
+// the skill as a whole.
+const maxRan = 4096
 
 // An author is who last changed a file of a known skill: a process of a tool
 // call, or the gateway for calls that named the file. What runs from that file
@@ -55,7 +56,7 @@ func (e *Engine) wrote(ev event.Event) {
 				continue // OpenClaw's own business
 			}
 		}
-		if g.authors[p] == nil && len(g.authors) >= maxAuthors {
+		if g.authors[p] == nil && len(g.authors) >= maxRan {
 			p = dir
 		}
 		old := g.authors[p]
@@ -68,7 +69,7 @@ func (e *Engine) wrote(ev event.Event) {
 			}
 		}
 		g.authors[p] = a
-		if g.ran[p] || len(g.ran) >= maxAuthors {
+		if g.ran[p] || len(g.ran) >= maxRan {
 			e.version++ // it may be running
 		}
 	}
@@ -101,7 +102,7 @@ func changedPaths(body event.Body) []string {
 // authorOf returns who last changed a file of a skill, by its own name or by
 // that of a directory above it, or nil.
 func (g *gateway) authorOf(file, dir string) *author {
-	for p := file; strings.HasPrefix(p, dir); p = path.Dir(p) {
+	for p := file; dir != "" && p != "/" && strings.HasPrefix(p, dir); p = path.Dir(p) {
 		if a := g.authors[p]; a != nil {
 			return a
 		}

@@ -56,6 +56,7 @@ type Engine struct {
 	gateways map[string]*gateway
 	open     []*execution // not decided, or unmatched and still matchable
 	changed  []*execution // the answer changed since the last call of Amended
+	left     legacies
 	clean    func(string) string
 	version  uint64 // of all that answers about executions depend on
 }
@@ -66,18 +67,19 @@ func New(clean func(string) string) *Engine {
 	if clean == nil {
 		clean = func(s string) string { return s }
 	}
-	return &Engine{scopes: map[event.ProcID]*Scope{}, gateways: map[string]*gateway{}, clean: clean, version: 1}
+	return &Engine{scopes: map[event.ProcID]*Scope{}, gateways: map[string]*gateway{}, left: newLegacies(), clean: clean, version: 1}
 }
 
 // A Scope is what a process stands for, from one exec to the next.
 type Scope struct {
 	role   event.Role
 	origin *origin
-	exec   *execution // role tool
-	script *scriptRun // nearest script of a skill, own or inherited
-	caller skillSet   // skills of other scripts further up, in the same execution
-	cwd    skillSet   // skill whose directory was the working directory
-	broker bool       // OpenClaw's spawn broker
+	exec   *execution   // roles tool and heir
+	script *scriptRun   // nearest script of a skill, own or inherited
+	caller skillSet     // skills of other scripts further up, in the same execution
+	lent   []*scriptRun // scripts further up that were left behind
+	cwd    skillSet     // skill whose directory was the working directory
+	broker bool         // OpenClaw's spawn broker
 	root   event.ProcID
 
 	answers [2]answer // for the root of the execution, and for what descends from it
@@ -138,7 +140,8 @@ type origin struct {
 // A scriptRun is a skill's script, or program, in execution.
 type scriptRun struct {
 	proc   event.ProcID
-	skill  event.SkillID
+	skill  event.SkillID // zero: that of whoever left it
+	left   *legacy       // it was left behind by somebody else; nil: it was not
 	path   string
 	opened bool   // the process was seen to open it, or it is the executable itself
 	fake   bool   // the interpreter is a program that a tool call made: what it opens proves nothing
@@ -195,6 +198,11 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 		if !b.PathOnly && !b.Attempted {
 			e.opened(ev.Proc, b.Path)
 		}
+	case event.Heir:
+		return e.heir(ev, b)
+	case event.Left:
+		e.told(b)
+		return nil
 	case event.Skill:
 		g := e.gateway(b.Gateway)
 		g.catalogue.put(b)
@@ -219,7 +227,9 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 	case event.ToolResult:
 		e.gateway(b.Gateway).result(ev.Time, b)
 	}
-	return e.scopes[ev.Proc]
+	s := e.scopes[ev.Proc]
+	e.leave(s, ev)
+	return s
 }
 
 func (e *Engine) gateway(id string) *gateway {
@@ -256,7 +266,7 @@ func (e *Engine) gatewayFound(ev event.Event, b event.GatewayFound) *Scope {
 	case s == nil:
 		s = &Scope{origin: &origin{proc: ev.Proc, seen: ev.Time}, root: ev.Proc}
 		e.scopes[ev.Proc] = s
-	case s.role == event.RoleTool:
+	case s.role.ByTool():
 		return s // an openclaw command that a tool call ran is that call's doing
 	}
 	if s.root != ev.Proc { // it came out of another OpenClaw process
@@ -284,14 +294,14 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 	}
 	next := *s
 	next.answers = [2]answer{}
-	if s.role != event.RoleTool {
+	if !s.role.ByTool() {
 		if s.root == ev.Proc {
 			return // OpenClaw's process itself, or its launcher
 		}
 		next.role, next.exec = e.classify(ev, b, s)
 		next.broker = next.role == event.RoleHelper && isBroker(b.Args)
 	}
-	if next.role == event.RoleTool {
+	if next.role.ByTool() {
 		e.annotate(&next, ev, b)
 		if x := s.exec; x != nil && ev.Proc == x.root && s.script == next.script && !x.runs(b.Args) {
 			x.replaced = true
@@ -364,31 +374,52 @@ func (e *Engine) annotate(s *Scope, ev event.Event, b event.Exec) {
 	if id, ok := g.catalogue.at(b.Cwd + "/."); ok {
 		s.cwd = skillSet{id}
 	}
-	run := &scriptRun{proc: ev.Proc, at: ev.Time}
-	if id, ok := g.catalogue.at(b.Path); ok {
-		run.skill, run.path, run.opened = id, b.Path, true
-	} else {
-		if src := ScriptOf(b); src.Source == event.ScriptFile {
-			run.path = g.catalogue.resolve(src.Path)
-		}
-		if run.skill, ok = g.catalogue.at(run.path); !ok {
-			return
-		}
-		run.fake = g.made[b.Path]
+	run := e.runs(ev, b, s)
+	if run == nil {
+		return
 	}
-	run.slips = s.exec.slips(b.EnvNames)
-	if len(g.ran) < maxAuthors {
+	if len(g.ran) < maxRan {
 		g.ran[run.path] = true
 	}
-	if s.script != nil && s.script.skill.Dir != run.skill.Dir {
+	switch old := s.script; {
+	case old == nil:
+	case old.left != nil:
+		s.lent = append(slices.Clone(s.lent), old)
+	case old.skill.Dir != run.skill.Dir:
 		s.caller = append(skillSet(nil), s.caller...)
-		s.caller.add(s.script.skill)
+		s.caller.add(old.skill)
 	}
 	s.script = run
-	if !s.exec.scripts.has(run.skill) {
+	if run.skill.Dir != "" && !s.exec.scripts.has(run.skill) {
 		s.exec.scripts.add(run.skill)
 		e.version++
 	}
+}
+
+// runs says which script or program of a skill an exec runs, or of those that were
+// left behind by others than this very execution. Nil: none.
+func (e *Engine) runs(ev event.Event, b event.Exec, s *Scope) *scriptRun {
+	run := &scriptRun{proc: ev.Proc, at: ev.Time, path: b.Path, opened: true}
+	catalogue := &s.origin.gateway.catalogue
+	id, known := catalogue.at(b.Path)
+	l := e.left.find(event.FileKey{Dev: b.File.Dev, Inode: b.File.Inode}, b.Path)
+	if !known && l == nil {
+		run.path, run.opened = "", false
+		if src := ScriptOf(b); src.Source == event.ScriptFile {
+			run.path = catalogue.resolve(src.Path)
+		}
+		run.fake = s.origin.gateway.made[b.Path]
+		id, known = catalogue.at(run.path)
+		l = e.left.byPath[run.path]
+	}
+	if l != nil && l.scope != nil && l.scope.exec == s.exec && len(l.before) == 0 {
+		l = nil
+	}
+	if !known && l == nil || len(s.lent) >= maxHops {
+		return nil
+	}
+	run.skill, run.left, run.slips = id, l, s.exec.slips(b.EnvNames)
+	return run
 }
 
 // opened notes that an interpreter has opened the script it was started with.
@@ -403,8 +434,8 @@ func (e *Engine) opened(id event.ProcID, file string) {
 	if s == nil || s.script == nil || s.script.opened || s.script.fake || s.script.proc != id {
 		return
 	}
-	if file == s.script.path ||
-		path.Base(file) == path.Base(s.script.path) && strings.HasPrefix(file, s.script.skill.Dir+"/") {
+	if file == s.script.path || s.script.left != nil && e.left.byPath[file] == s.script.left ||
+		s.script.skill.Dir != "" && path.Base(file) == path.Base(s.script.path) && strings.HasPrefix(file, s.script.skill.Dir+"/") {
 		s.script.opened = true
 		e.version++
 	}
@@ -421,8 +452,8 @@ func (e *Engine) Settled(s *Scope, ev event.Event, arrived time.Time) bool {
 		return e.now.Sub(arrived) >= claim
 	}
 	switch s.role {
-	case event.RoleTool:
-		if !s.exec.decided {
+	case event.RoleTool, event.RoleHeir:
+		if !s.exec.decided || s.exec.heir != nil && !s.exec.heir.of.known() || s.script != nil && s.script.left != nil && !s.script.left.known() {
 			return false
 		}
 		return s.script == nil || s.script.opened || e.now.Sub(s.script.at) >= opening

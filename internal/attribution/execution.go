@@ -20,6 +20,8 @@ type execution struct {
 	started   time.Time
 	claimed   bool               // known by its environment alone, or
 	known     *event.Attribution // by what was recorded of it before the agent was started anew
+	heir      *inheritance       // it is no tool call's tree, but acts on what one left behind
+	left      int                // files that it left behind
 
 	given    []string // slipping variables that it began with, which are the gateway's
 	replaced bool     // its root runs another program than the shell by now

@@ -271,7 +271,7 @@ func TestAFloodOfChangesLeavesDoubtForTheWholeSkill(t *testing.T) {
 	f.read(1, "eve", "r1", "c1", weather+"/SKILL.md")
 	f.call(2, "eve", "r1", "c2", "date")
 	f.root(2.5, 100, "date")
-	for i := range maxAuthors + 10 {
+	for i := range maxRan + 10 {
 		f.push(3, proc(100), event.FileOpen{Path: notes + "/" + strings.Repeat("x", 1+i%200) + "/" + time.Duration(i).String(), Write: true, Create: true})
 	}
 	f.push(4, proc(100), event.FileOpen{Path: notes + "/scripts/save.sh", Write: true})

@@ -76,6 +76,10 @@ type signals struct {
 //	-       -                 none           several       none          ambiguous: all of them
 //	-       -                 none           none          none          weak: the working directory's, else none
 //
+// S is also the skill that left the script behind, wherever it did, if that is
+// strong; the answer then is never certain. If it is not, whoever may have left it
+// counts as named. Who changed another's script counts as a caller.
+//
 // Where several calls fit that speak for different skills, a single answer is
 // still ambiguous: it may be the other call. So it is where the records may have
 // been written by somebody else than OpenClaw.
@@ -112,7 +116,7 @@ func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []ev
 		case s.script.slips != "" && len(read.except(own))+len(earlier.except(own)) > 0:
 			return several(own, read, earlier)
 		case read.has(own[0]) || len(read) == 0 && len(earlier) == 1 && earlier.has(own[0]):
-			if s.callKnown && len(read) <= 1 {
+			if s.callKnown && len(read) <= 1 && s.script.left == nil {
 				return one(own[0], event.Certain)
 			}
 			return one(own[0], event.Strong)

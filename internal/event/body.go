@@ -49,6 +49,10 @@ type FileID struct {
 	Magic             uint32 // of the file system, as statfs(2) gives it
 }
 
+// A FileKey is a file on this host, by the numbers that stat(2) gives. Both are given
+// to another file once it is gone.
+type FileKey struct{ Dev, Inode uint64 } // Dev as in FileID
+
 // Creds are the credentials of a process, in the terms of the host.
 type Creds struct {
 	UID, EUID, SUID uint32
@@ -124,10 +128,53 @@ type Exit struct {
 // yet known to be one.
 type Candidate struct{ Comm string }
 
+// Heir says that Event.Proc, which is in no watched tree, opened or ran a file that is
+// watched for (collectors.FileWatcher), and is watched from now on with all that it forks:
+// that open or exec comes behind it. Process 1 is only told of. It can come twice.
+type Heir struct {
+	File    FileKey
+	Path    string // absolute, of the opened object; empty: it could not be told
+	Program bool   // it is what the process runs now; else it was opened
+	Write   bool   // opened for writing only: the opener changes it and does not act on it
+	Comm    string
+	Parent  ProcID // if it is cheap to have
+	UID     uint32
+	Said    string // the order in the file that it was started on, where another program read the file; else empty
+	Alone   bool   // Said is all that the file orders
+	Image   *Exec  // what the process ran when it opened the file, as a Snapshot; nil: not known, or an Exec follows
+	Changed bool   // somebody in no watched tree has changed the file since it was left behind
+	Left    *Left  // as it was kept; nil: not known
+}
+
+// Left says that a tool call, or what descends from one, left a file behind. Whoever
+// runs or loads it later does so on that call's word.
+type Left struct {
+	Path    string
+	File    FileKey // zero: not known
+	Born    int64   // of the file, ns since 1970; 0: the file system does not say
+	How     LeftHow
+	At      time.Time
+	By      Attribution // zero: not known yet
+	Hops    int         // files that led from the tool call to this one: 0 where it wrote this one itself
+	Changed bool        // as in Heir
+}
+
+// A LeftHow says how a file came to be left behind.
+type LeftHow string
+
+// The ways there are.
+const (
+	LeftMade    LeftHow = "made"
+	LeftWritten LeftHow = "changed" // it was there before
+	LeftRenamed LeftHow = "put in place by a rename"
+	LeftLinked  LeftHow = "given a name"
+)
+
 // FileOpen says that a file was opened with success.
 type FileOpen struct {
-	Path      string // absolute, from the opened object itself
-	Requested string // the program's own string, where it says anything else than Path
+	Path      string  // absolute, from the opened object itself
+	File      FileKey // the opened object; zero: not known
+	Requested string  // the program's own string, where it says anything else than Path
 	Read      bool
 	Write     bool
 	Execute   bool
@@ -210,6 +257,7 @@ type FileTruncate struct {
 // the first of it.
 type FileUse struct {
 	Path         string
+	File         FileKey // as in FileOpen
 	BytesRead    uint64
 	BytesWritten uint64
 	Opens        int  // further opens, like those that were reported
@@ -354,9 +402,13 @@ const (
 	RoleGateway Role = "gateway" // the long-lived server
 	RoleHelper  Role = "helper"  // a process that the gateway runs for itself
 	RoleTool    Role = "tool"    // started by an exec tool call, or descended from one
+	RoleHeir    Role = "heir"    // runs or loads what a tool call left behind, or descended from one that does
 	RoleCLI     Role = "cli"     // an openclaw command that a person or program ran, or descended from one
 	RoleAgent   Role = "agent"   // this agent; only ever a target
 )
+
+// ByTool reports whether a process does what a tool call asked for, then or later.
+func (r Role) ByTool() bool { return r == RoleTool || r == RoleHeir }
 
 // ToolCall says that a model asked for a tool and OpenClaw recorded it.
 type ToolCall struct {
@@ -512,6 +564,8 @@ func (Fork) Kind() Kind         { return KindFork }
 func (Exec) Kind() Kind         { return KindExec }
 func (Exit) Kind() Kind         { return KindExit }
 func (Candidate) Kind() Kind    { return KindCandidate }
+func (Heir) Kind() Kind         { return KindHeir }
+func (Left) Kind() Kind         { return KindLeft }
 func (FileRename) Kind() Kind   { return KindFileRename }
 func (FileDelete) Kind() Kind   { return KindFileDelete }
 func (FileLink) Kind() Kind     { return KindFileLink }
@@ -545,6 +599,8 @@ func (Fork) body()         {}
 func (Exec) body()         {}
 func (Exit) body()         {}
 func (Candidate) body()    {}
+func (Heir) body()         {}
+func (Left) body()         {}
 func (FileOpen) body()     {}
 func (FileRename) body()   {}
 func (FileDelete) body()   {}

@@ -77,12 +77,14 @@ type Body interface {
 type Kind string
 
 // The kinds there are. KindCandidate, KindToolResult, KindPrompt and KindGateway are
-// signals between collectors, agent and pipeline, and so is KindDigest.
+// signals between collectors, agent and pipeline, and so are KindDigest and KindLeft.
 const (
 	KindFork       Kind = "process.fork"
 	KindExec       Kind = "process.exec"
 	KindExit       Kind = "process.exit"
 	KindCandidate  Kind = "process.candidate"
+	KindHeir       Kind = "process.heir"
+	KindLeft       Kind = "file.left"
 	KindFileOpen   Kind = "file.open"
 	KindFileCreate Kind = "file.create"
 	KindFileRename Kind = "file.rename"

@@ -42,7 +42,7 @@ func (p *Pipeline) environment(it *item) *event.Event {
 // tool call is handed the same ones, so they are reported for its root and for
 // each script of a skill, and not for each cat and sed between.
 func (p *Pipeline) handedOver(it *item, b event.Exec) event.EnvRead {
-	if it.scope.Role() != event.RoleTool {
+	if !it.scope.Role().ByTool() {
 		return event.EnvRead{}
 	}
 	if names, dump := dumps(b.Args); dump {
@@ -163,7 +163,7 @@ func (r runs) add(it *item, a *event.Attribution, moved moved, now time.Time) ru
 	default:
 		return rules.Run{}
 	}
-	if a == nil || it.scope.Role() != event.RoleTool && a.ToolCall == "" {
+	if a == nil || !it.scope.Role().ByTool() && a.ToolCall == "" {
 		return rules.Run{}
 	}
 	sent, received = moved.since(socket, sent, received, now)

@@ -43,8 +43,9 @@ type Config struct {
 	NewID    func(time.Time) string // unique, sorting by time
 	UserName func(uid uint32) string
 	Sink     Sink
-	MaxHeld  int          // facts held back at most; 0: 100,000
-	Self     event.ProcID // the agent's own process
+	Leave    func(event.Left) // what tool calls leave behind: at once, and again when it is known for whom; nil: nobody asks
+	MaxHeld  int              // facts held back at most; 0: 100,000
+	Self     event.ProcID     // the agent's own process
 }
 
 // A Pipeline is the stages in order.
@@ -150,8 +151,12 @@ func (p *Pipeline) Push(ev event.Event) {
 	}
 	scope := p.engine.Observe(ev)
 	switch b := ev.Body.(type) {
-	case event.Candidate, event.Prompt:
+	case event.Candidate, event.Prompt, event.Left:
 		return
+	case event.Heir:
+		if scope == nil {
+			return
+		}
 	case event.GatewayFound:
 		delete(p.views, b.ID)
 		p.doors.learn(b)
@@ -185,6 +190,7 @@ func (p *Pipeline) Push(ev event.Event) {
 	if b, ok := ev.Body.(event.DNSAnswer); ok && p.trusted(it, b) {
 		p.names.learn(it.asker(), b, p.now)
 	}
+	p.leave(it, nil)
 	p.hold(it)
 	for _, more := range []*event.Event{p.environment(it), p.reached(it)} {
 		if more != nil {
@@ -255,6 +261,35 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.names.expire(p.now)
 		p.claims.expire(p.now)
 		p.moved.expire(p.now)
+		if n := p.engine.Overlooked(); n > 0 {
+			p.hold(p.newItem(event.Event{Time: p.now, Source: event.SourceAgent, Body: event.Lost{
+				Of: event.KindHeir, Count: n, Cause: "files left behind by one tool call beyond those that are followed",
+			}}, nil))
+		}
+	}
+}
+
+// leave tells what a fact left behind: at once, so that it is watched, and again
+// when it is known for whom. OpenClaw's own writes count where a tool call asked
+// for them.
+func (p *Pipeline) leave(it *item, a *event.Attribution) {
+	byTool := it.scope.Role().ByTool()
+	if !byTool && (a == nil || a.ToolCall == "") {
+		return
+	}
+	l, ok := p.engine.Leaves(it.scope, it.ev)
+	if !ok {
+		return
+	}
+	if a != nil {
+		l.By = p.engine.LeftBy(l, *a)
+		l.By.Evidence = attribution.Chain(l.By.Evidence)
+		if !byTool {
+			p.engine.Observe(event.Event{Time: it.ev.Time, Body: l})
+		}
+	}
+	if p.Leave != nil {
+		p.Leave(l)
 	}
 }
 
@@ -330,6 +365,7 @@ func (p *Pipeline) finish(it *item) {
 		p.stats.Suppressed++
 		return
 	}
+	p.leave(it, a)
 	p.stats.Records++
 	p.Sink.Record(rec)
 	in := rules.Input{Record: &rec, View: view, Run: p.runs.add(it, a, p.moved, p.now)}

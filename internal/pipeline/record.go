@@ -84,6 +84,11 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 		for _, addr := range b.Addresses {
 			rec.DNS.Addresses = append(rec.DNS.Addresses, addr.String())
 		}
+	case event.Heir:
+		rec.File = &event.File{Path: b.Path, Operation: "read"}
+		if b.Program {
+			rec.File.Operation = "execute"
+		}
 	case event.Access:
 		rec.Access = p.accessed(it, b)
 	case event.Credentials:

@@ -122,7 +122,7 @@ const (
 // starts is present, and not installed.
 func (p *Pipeline) installed(ev event.Event, b event.Skill) {
 	w, seen := p.writers.find(b.ID.Dir)
-	if b.Change == event.Installed && bundled(p.engine.Gateway(b.Gateway), b.ID.Dir) && (!seen || w.scope.Role() != event.RoleTool) {
+	if b.Change == event.Installed && bundled(p.engine.Gateway(b.Gateway), b.ID.Dir) && (!seen || !w.scope.Role().ByTool()) {
 		b.Change = event.Present
 		ev.Body = b
 		p.hold(p.newItem(ev, nil))

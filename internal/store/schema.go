@@ -99,6 +99,9 @@ func openDB(path string) (w, r *sql.DB, err error) {
 	if err := begin(w); err != nil {
 		return w, nil, err
 	}
+	if _, err := w.Exec(leftSchema); err != nil {
+		return w, nil, fmt.Errorf("make table: %w", err)
+	}
 	if r, err = sql.Open("sqlite", dsn(path, "query_only(1)", "cache_size(-1024)")); err != nil {
 		return w, nil, err
 	}

@@ -44,6 +44,7 @@ enum kind {
 		     */
 	KIND_USE,   /* a file was read, written or mapped; its totals are in the table of uses */
 	KIND_URING, /* how a request to io_uring ended */
+	KIND_HEIR,
 	KINDS,
 };
 
@@ -220,6 +221,29 @@ struct candidate_rec {
 _Static_assert(sizeof(struct candidate_rec) == 48, "candidate");
 
 /*
+ * A process in no watched tree has opened or run a file that is watched for.
+ * Behind it: path; of a process that runs something else than the file also what it
+ * runs: path, working directory, and as much of the arguments as there is room for.
+ */
+struct heir_rec {
+	struct header h;
+	u64 parent_start;
+	u64 inode;
+	u32 dev; /* as in struct file_id */
+	u32 parent_pid;
+	u32 uid;
+	u32 f_mode;
+	u32 program; /* it is what the process runs now */
+	u32 args_total;
+	u16 path_len;
+	u16 exe_len;
+	u16 cwd_len;
+	u16 args_len;
+	char comm[16];
+};
+_Static_assert(sizeof(struct heir_rec) == 96, "heir");
+
+/*
  * A file under one name: the same for as long as the file has that name in that
  * directory. The addresses say nothing by themselves.
  */
@@ -239,10 +263,11 @@ struct open_rec {
 	struct file_key file;
 	u64 request; /* of io_uring; else 0 */
 	u32 f_mode;
+	u32 dev; /* as in struct file_id; 0: it says nothing, as the inode number alone does not */
 	u16 i_mode;
 	u16 path_len;
 	u16 name_len;
-	u16 unused[3];
+	u16 unused;
 };
 _Static_assert(sizeof(struct open_rec) == 96, "open");
 

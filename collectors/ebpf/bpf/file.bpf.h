@@ -25,13 +25,7 @@
 #define MAP_SHARED 1 /* MAP_SHARED_VALIDATE has this bit too */
 #define MAP_ANONYMOUS 0x20
 
-/* Bits of struct file's f_mode; the last two are ours. */
-#define FMODE_READ 1
-#define FMODE_WRITE 2
-#define FMODE_EXEC 0x20
-#define FMODE_PATH 0x4000
-#define FMODE_ATOMIC_POS 0x8000 /* files and directories have it */
-#define FMODE_CREATED 0x100000
+/* Further bits in an f_mode, of ours. */
 #define MODE_PASSED 0x40000000
 #define MODE_EMPTIED 0x80000000
 #define MODES (FMODE_READ | FMODE_WRITE | FMODE_EXEC | FMODE_PATH | MODE_PASSED | MODE_EMPTIED)
@@ -108,6 +102,15 @@ static __noinline u32 identify(struct use_key *key, struct task_struct *task, st
 	return FRONT(&front, file, u32, f_mode);
 }
 
+#define BTRFS_SUPER_MAGIC 0x9123683e /* subvolumes have devices of their own, that only btrfs knows */
+
+static __always_inline u32 device_of(struct file *file)
+{
+	struct super_block *sb = BPF_CORE_READ(file, f_inode, i_sb);
+
+	return BPF_CORE_READ(sb, s_magic) == BTRFS_SUPER_MAGIC ? 0 : BPF_CORE_READ(sb, s_dev);
+}
+
 /* A record with the path of a file, in s, which is sent by the caller. */
 static __always_inline void begin_file(struct scratch *s, struct task_struct *task, struct file *file,
 	enum kind kind, const struct use_key *key)
@@ -119,8 +122,9 @@ static __always_inline void begin_file(struct scratch *s, struct task_struct *ta
 	r->request = 0;
 	r->f_mode = BPF_CORE_READ(file, f_mode);
 	r->i_mode = BPF_CORE_READ(file, f_inode, i_mode);
+	r->dev = device_of(file);
 	r->name_len = 0;
-	r->unused[0] = r->unused[1] = r->unused[2] = 0;
+	r->unused = 0;
 	s->used = sizeof(*r);
 	r->path_len = append_struct_path(s, &file->f_path);
 	if (s->truncated)
@@ -186,15 +190,19 @@ static __noinline int report_open(
 SEC("tracepoint/syscalls/sys_exit_openat")
 int opened(struct sys_exit *ctx)
 {
-	struct task_struct *task = caller(ctx->ret);
+	struct task_struct *task = bpf_get_current_task_btf();
 	u64 cookie, flags, name = 0;
 	struct call *call = (void *)&cookie;
+	struct mark *mark;
 	struct file *file;
 
-	if (!task)
+	if (ctx->ret < 0)
+		return 0;
+	mark = mark_of(task);
+	if (!mark && !any_left)
 		return 0;
 	file = file_of(task, ctx->ret);
-	if (!file)
+	if (!file || !(mark || becomes_heir(task, file, false)))
 		return 0;
 	cookie = bpf_get_attach_cookie(ctx);
 	flags = call_arg(call->flags);

@@ -96,6 +96,12 @@ struct super_block {
 	unsigned long s_magic;
 };
 
+enum { /* what an i_mode says of the kind of file */
+	S_IFMT = 0170000,
+	S_IFREG = 0100000,
+	S_IFSOCK = 0140000,
+};
+
 struct inode {
 	unsigned short i_mode;
 	unsigned int i_nlink;
@@ -143,6 +149,15 @@ struct path {
 struct renamedata {
 	struct dentry *old_dentry;
 	unsigned int flags;
+};
+
+enum { /* bits of a struct file's f_mode */
+	FMODE_READ = 1,
+	FMODE_WRITE = 2,
+	FMODE_EXEC = 0x20,
+	FMODE_PATH = 0x4000,
+	FMODE_ATOMIC_POS = 0x8000, /* files and directories have it */
+	FMODE_CREATED = 0x100000,
 };
 
 struct file {
@@ -267,6 +282,7 @@ struct thread_info {
 
 struct task_struct {
 	struct thread_info thread_info;
+	unsigned int flags;
 	int pid, tgid;
 	int exit_code;
 	u64 start_boottime;

@@ -21,8 +21,6 @@
 #define TCP_SYN_SENT 2
 #define TCP_SYN_RECV 3
 #define TCP_CLOSE 7
-#define S_IFMT 0170000
-#define S_IFSOCK 0140000
 #define MSG_PEEK 2
 #define MSG_FASTOPEN 0x20000000
 #define SOCK_DONE 2	      /* bit 1 of skc_flags: the peer's FIN was received */

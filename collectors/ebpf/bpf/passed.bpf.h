@@ -10,7 +10,6 @@
 
 #define SOL_SOCKET 1
 #define SCM_RIGHTS 1
-#define S_IFREG 0100000
 #define PASSED_FDS 253 /* as many as a message can have */
 #define PASSED_PARTS 8 /* of what came beside the data */
 #define MESSAGES 1024  /* as many as recvmmsg gives */

@@ -13,13 +13,6 @@
 
 #define SIGNAL_GROUP_EXIT 4
 
-static __always_inline struct mark *mark_task(struct task_struct *task)
-{
-	struct mark unmarked = {};
-
-	return bpf_task_storage_get(&marks, task, &unmarked, BPF_LOCAL_STORAGE_GET_F_CREATE);
-}
-
 /*
  * Processes whose leader is dead while other threads live. Should one of those
  * exec, it becomes the leader, without the mark that the old one had.
@@ -222,7 +215,7 @@ int BPF_PROG(execed, struct task_struct *task, int old_pid, struct linux_binprm 
 	u64 at, len;
 	u32 total;
 
-	if (!inherit_mark(task, old_pid))
+	if (!inherit_mark(task, old_pid) && !(any_left && becomes_heir(task, mm->exe_file, true)))
 		return 0;
 	start_compat(task);
 	s = scratch_get(KIND_EXEC);

@@ -88,6 +88,7 @@ struct scratch {
 		struct fork_rec fork;
 		struct exit_rec exit;
 		struct candidate_rec candidate;
+		struct heir_rec heir;
 		struct sock_rec sock;
 		struct dns_rec dns;
 		struct unix_rec un;
@@ -124,6 +125,14 @@ static __always_inline struct mark *mark_of(struct task_struct *task)
 	struct task_struct *leader = task->group_leader;
 
 	return bpf_task_storage_get(&marks, leader, 0, 0);
+}
+
+/* Marks a process by its leader. NULL: there is no memory. */
+static __always_inline struct mark *mark_task(struct task_struct *task)
+{
+	struct mark unmarked = {};
+
+	return bpf_task_storage_get(&marks, task, &unmarked, BPF_LOCAL_STORAGE_GET_F_CREATE);
 }
 
 /* The current task, where a call that it made succeeded and it is watched. */
@@ -292,17 +301,20 @@ static __always_inline bool send_file(void *rec, u64 size, enum kind kind)
 	return true;
 }
 
-static __always_inline struct scratch *scratch_get(enum kind kind)
+static __always_inline struct scratch *scratch_try(void)
 {
 	u32 zero = 0;
 	struct scratch *s = bpf_map_lookup_elem(&scratches, &zero);
 
+	return s && !__sync_lock_test_and_set(&s->busy, 1) ? s : NULL;
+}
+
+static __always_inline struct scratch *scratch_get(enum kind kind)
+{
+	struct scratch *s = scratch_try();
+
 	if (!s)
-		return NULL;
-	if (__sync_lock_test_and_set(&s->busy, 1)) {
 		drop(kind, CAUSE_SCRATCH);
-		return NULL;
-	}
 	return s;
 }
 

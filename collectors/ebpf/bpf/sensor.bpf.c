@@ -13,6 +13,7 @@
 #include "record.bpf.h"
 #include "compat.bpf.h"
 #include "identity.bpf.h"
+#include "left.bpf.h"
 #include "process.bpf.h"
 #include "file.bpf.h"
 #include "unix.bpf.h"

@@ -184,9 +184,15 @@ int BPF_PROG(rename_happened, struct renamedata *rd)
 static __always_inline int file_given(u64 ret, u64 name, u64 how)
 {
 	struct file *file = (struct file *)ret;
-	struct task_struct *task = caller(0);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct mark *mark;
 
-	if (!task || failed(ret) || BPF_CORE_READ(file, f_flags) & FMODE_EXEC)
+	if (failed(ret))
+		return 0;
+	mark = mark_of(task);
+	if (!mark && !any_left)
+		return 0;
+	if (BPF_CORE_READ(file, f_flags) & FMODE_EXEC || !(mark || becomes_heir(task, file, false)))
 		return 0;
 	return report_open(task, file, KERNEL, name,
 		BPF_CORE_READ((struct open_flags *)how, open_flag) & O_TRUNC ? OPEN_TRUNCATES : 0);

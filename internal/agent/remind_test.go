@@ -18,7 +18,7 @@ import (
 
 // Two processes live that the records name: one as it is, one whose number was
 // another's then.
-func TestWhatWasLeftBehindIsRecalledByNumberAndStart(t *testing.T) {
+func TestWhatWasLeftBehindIsRememberedByNumberAndStart(t *testing.T) {
 	s, err := store.Open(filepath.Join(t.TempDir(), "events.db"), store.Limits{})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestWhatWasLeftBehindIsRecalledByNumberAndStart(t *testing.T) {
 	if err := s.Append(records, nil); err != nil {
 		t.Fatal(err)
 	}
-	a.recall(t.Context())
+	a.remind(t.Context())
 	close(a.facts)
 	found := false
 	for ev := range a.facts {

@@ -12,18 +12,18 @@ import (
 
 // Bounds on what is looked for in the agent's own records when it starts.
 const (
-	recallTime    = 3 * time.Second
-	recallOne     = 200 * time.Millisecond // for one process: the number of a gateway's ancestor is in every record
-	recallRecords = 64                     // of one process number
+	remindTime    = 3 * time.Second
+	remindOne     = 200 * time.Millisecond // for one process: the number of a gateway's ancestor is in every record
+	remindRecords = 64                     // of one process number
 )
 
-// recall watches again what tool calls had left behind, and goes on by itself,
+// remind watches again what tool calls had left behind, and goes on by itself,
 // when the agent was stopped. No variable and no parent tells any more whose such
 // a process is; that it is the same one as in the agent's records is sure, by
 // its number and the tick in which it began. It is done before anything else is
 // looked for, as what is known of a process first is what counts.
-func (a *Agent) recall(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, recallTime)
+func (a *Agent) remind(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, remindTime)
 	defer cancel()
 	proc := os.DirFS("/proc")
 	orphans, booted, err := procfs.Left(proc)
@@ -40,7 +40,7 @@ func (a *Agent) recall(ctx context.Context) {
 		}
 	}
 	if ctx.Err() != nil {
-		a.log.Warn("look for what was left behind: gave up", "after", recallTime, "processes", len(orphans))
+		a.log.Warn("look for what was left behind: gave up", "after", remindTime, "processes", len(orphans))
 	}
 	if len(roots) == 0 {
 		return
@@ -62,11 +62,11 @@ func (a *Agent) recall(ctx context.Context) {
 
 // remembered is what the agent recorded of a process of a tool call, or nil.
 func (a *Agent) remembered(ctx context.Context, id event.ProcID, booted time.Time) *event.Attribution {
-	ctx, cancel := context.WithTimeout(ctx, recallOne)
+	ctx, cancel := context.WithTimeout(ctx, remindOne)
 	defer cancel()
 	n := 0
 	for r, err := range a.store.Events(ctx, store.Query{PID: id.PID, Since: booted}) {
-		if n++; err != nil || n > recallRecords {
+		if n++; err != nil || n > remindRecords {
 			return nil
 		}
 		p := r.Process

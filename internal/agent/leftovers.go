@@ -1,0 +1,394 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clawwatch/clawwatch/collectors"
+	"github.com/clawwatch/clawwatch/collectors/procfs"
+	"github.com/clawwatch/clawwatch/internal/attribution"
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// Bounds on the files that tool calls left behind.
+const (
+	maxLeft    = 16384
+	leftQueue  = 4096
+	leftWait   = 500 * time.Millisecond // until they are written to the store
+	passedFor  = 10 * time.Second       // that what a mere reader still does is left out
+	maxPassing = 4096
+)
+
+// leftovers are the files that tool calls left behind, and that are watched for
+// whoever acts on them.
+type leftovers struct {
+	sync.Mutex
+	files  map[event.FileKey]*leftover
+	owners map[string]int // how many are a skill's, or a session's
+	queue  chan event.Left
+	missed atomic.Uint64
+	passed map[event.ProcID]time.Time // readers of such files that are no heirs: since when
+
+	starters map[event.ProcID]*starter
+	words    map[event.FileKey]words
+}
+
+// A leftover is one of them, with who pays for it.
+type leftover struct {
+	event.Left
+	owner string
+}
+
+func newLeftovers() leftovers {
+	return leftovers{
+		files: map[event.FileKey]*leftover{}, owners: map[string]int{},
+		queue: make(chan event.Left, leftQueue), passed: map[event.ProcID]time.Time{},
+		starters: map[event.ProcID]*starter{}, words: map[event.FileKey]words{},
+	}
+}
+
+// offer takes in what the pipeline says was left behind. It does not wait.
+func (l *leftovers) offer(f event.Left) {
+	select {
+	case l.queue <- f:
+	default:
+		l.missed.Add(1)
+	}
+}
+
+// ownerOf is who pays where there are too many: the skill, or the session.
+func ownerOf(f *event.Left) string {
+	if f.By.Skill != nil {
+		return f.By.Gateway + "\x00" + f.By.Skill.Dir
+	}
+	return f.By.Gateway + "\x01" + f.By.Session
+}
+
+// add keeps a file, and gives those that had to go for it: the oldest of whoever
+// has the most.
+func (l *leftovers) add(f event.Left) (gone []event.FileKey) {
+	l.Lock()
+	defer l.Unlock()
+	if old := l.files[f.File]; old != nil {
+		l.pay(old.owner, -1)
+		f.Changed = f.Changed || old.Changed && f.How == event.LeftWritten
+		if f.By.Gateway == "" && f.How == event.LeftWritten {
+			f.By = old.By // until it is known who changed it
+		}
+	}
+	kept := &leftover{f, ownerOf(&f)}
+	l.files[f.File] = kept
+	l.pay(kept.owner, 1)
+	if len(l.files) <= maxLeft {
+		return nil
+	}
+	most := ""
+	for o, n := range l.owners {
+		if n > l.owners[most] {
+			most = o
+		}
+	}
+	var theirs []*leftover
+	for _, x := range l.files {
+		if x.owner == most {
+			theirs = append(theirs, x)
+		}
+	}
+	slices.SortFunc(theirs, func(a, b *leftover) int { return a.At.Compare(b.At) })
+	for _, x := range theirs[:max(1, len(theirs)/16)] {
+		gone = append(gone, x.File)
+		delete(l.files, x.File)
+		l.pay(most, -1)
+	}
+	return gone
+}
+
+func (l *leftovers) pay(owner string, n int) {
+	if l.owners[owner] += n; l.owners[owner] == 0 {
+		delete(l.owners, owner)
+	}
+}
+
+func (l *leftovers) get(k event.FileKey) (event.Left, bool) {
+	l.Lock()
+	defer l.Unlock()
+	f := l.files[k]
+	if f == nil {
+		return event.Left{}, false
+	}
+	return f.Left, true
+}
+
+func (l *leftovers) drop(k event.FileKey) {
+	l.Lock()
+	defer l.Unlock()
+	if f := l.files[k]; f != nil {
+		l.pay(f.owner, -1)
+		delete(l.files, k)
+	}
+}
+
+func (l *leftovers) keys() []event.FileKey {
+	l.Lock()
+	defer l.Unlock()
+	keys := make([]event.FileKey, 0, len(l.files))
+	for k := range l.files {
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// overlay is the magic number of overlayfs. What stat says there is of the layer
+// below, and not what the sensor sees: such a file is known by its name.
+const overlay = 0x794c7630
+
+// is reports whether a file under a path, with the identity that stat gives it, is
+// the one that the sensor means.
+func is(path string, stat, seen event.FileKey) bool {
+	if stat == seen || seen == (event.FileKey{}) {
+		return true
+	}
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Type == overlay
+}
+
+// identify gives a file's identity, and when it was born, if it is a regular one.
+func identify(path string) (event.FileKey, int64, error) {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_BTIME, &st)
+	switch {
+	case err != nil:
+		return event.FileKey{}, 0, fmt.Errorf("look at %s: %w", path, err)
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return event.FileKey{}, 0, fmt.Errorf("look at %s: no regular file", path)
+	}
+	var born int64
+	if st.Mask&unix.STATX_BTIME != 0 {
+		born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+	return event.FileKey{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino}, born, nil
+}
+
+// files gives the sensor that watches files; nil: none does.
+func (a *Agent) fileWatcher() collectors.FileWatcher {
+	w, _ := a.sensors.marks().(collectors.FileWatcher)
+	return w
+}
+
+// keepLeft watches what tool calls leave behind, and writes it down, until ctx
+// is done.
+func (a *Agent) keepLeft(ctx context.Context) {
+	ticks := time.NewTicker(leftWait)
+	defer ticks.Stop()
+	due := map[event.FileKey]event.Left{}
+	var gone []event.FileKey
+	for {
+		select {
+		case f := <-a.left.queue:
+			kept, evicted, ok := a.keep(f)
+			gone = append(gone, evicted...)
+			if ok && kept.By.Gateway != "" {
+				due[kept.File] = kept
+			}
+			continue
+		case <-ticks.C:
+		case <-ctx.Done():
+		}
+		if n := a.left.missed.Swap(0); n > 0 && ctx.Err() == nil {
+			a.say(event.Lost{Of: event.KindHeir, Count: n, Cause: "files left behind faster than they can be looked at"})
+		}
+		if len(due)+len(gone) > 0 {
+			files := make([]event.Left, 0, len(due))
+			for _, f := range due {
+				files = append(files, f)
+			}
+			if err := a.store.KeepLeft(files, gone); err != nil {
+				a.log.Error("keep what tool calls left behind", "error", err)
+			}
+			clear(due)
+			gone = gone[:0]
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// keep has one file watched. A name that leads to another file by now says
+// nothing of the one that was left.
+func (a *Agent) keep(f event.Left) (kept event.Left, gone []event.FileKey, ok bool) {
+	key, born, err := identify(f.Path)
+	if err != nil || !is(f.Path, key, f.File) {
+		return f, nil, false
+	}
+	if f.Born = born; f.File == (event.FileKey{}) {
+		f.File = key
+	}
+	w := a.fileWatcher()
+	if w == nil {
+		return f, nil, false
+	}
+	gone = a.left.add(f)
+	for _, k := range gone {
+		_ = w.UnwatchFile(k) // the sensor fails: it is replaced, and told anew
+	}
+	if err := w.WatchFile(f.File); err != nil {
+		a.left.missed.Add(1)
+		a.log.Debug("watch file", "path", f.Path, "error", err)
+	}
+	return f, gone, true
+}
+
+// recall has what was left behind before the agent started watched again.
+func (a *Agent) recall(ctx context.Context) {
+	all, err := a.store.Left(ctx)
+	if err != nil {
+		a.log.Error("read what tool calls left behind", "error", err)
+		a.say(event.Lost{Of: event.KindHeir, Count: 1, Cause: "what tool calls left behind before could not be read: " + err.Error()})
+		return
+	}
+	var gone []event.FileKey
+	for _, f := range all {
+		if key, born, err := identify(f.Path); errors.Is(err, fs.ErrNotExist) || err == nil && (!is(f.Path, key, f.File) || born != f.Born) {
+			gone = append(gone, f.File)
+			continue
+		}
+		gone = append(gone, a.left.add(f)...)
+		a.emit(event.Event{Time: f.At, Source: event.SourceAgent, Body: f})
+	}
+	if err := a.store.KeepLeft(nil, gone); err != nil {
+		a.log.Error("forget what tool calls left behind", "error", err)
+	}
+	a.rewatch()
+	a.findStarters()
+}
+
+// rewatch tells the sensor of all the files that are watched.
+func (a *Agent) rewatch() {
+	w := a.fileWatcher()
+	if w == nil {
+		return
+	}
+	for _, k := range a.left.keys() {
+		if err := w.WatchFile(k); err != nil {
+			a.say(event.Lost{Of: event.KindHeir, Count: 1, Cause: "watch what tool calls left behind: " + err.Error()})
+			return
+		}
+	}
+}
+
+// heir decides what a process that came upon a file left behind is, and gives the
+// facts about it in order: none where it only reads the file.
+func (a *Agent) heir(ev event.Event, h event.Heir) []event.Event {
+	f, known := a.left.get(h.File)
+	if !known {
+		return a.passOver(ev.Proc)
+	}
+	if key, born, err := identify(h.Path); err == nil && is(h.Path, key, h.File) && born != f.Born {
+		a.left.drop(h.File) // its number was given to another file
+		if w := a.fileWatcher(); w != nil {
+			_ = w.UnwatchFile(h.File)
+		}
+		return a.passOver(ev.Proc)
+	}
+	if h.Write {
+		a.changed(h.File)
+		return a.passOver(ev.Proc)
+	}
+	if a.isStarter(h.Comm, ev.Proc) {
+		a.heed(ev.Proc, h.File)
+		if w := a.sensors.marks(); w != nil {
+			_ = w.Watch(ev.Proc) // the first process is told of and not marked; another that is gone starts nobody
+		}
+		return nil
+	}
+	x := event.Exec{Comm: h.Comm, Parent: h.Parent, UID: h.UID}
+	if h.Image != nil {
+		x = *h.Image
+	}
+	p, err := procfs.Read(a.host.Proc, ev.Proc.PID)
+	if err == nil && p.ID == ev.Proc && (h.Image == nil || p.Path == h.Image.Path) {
+		parent, err := procfs.Identify(a.host.Proc, p.ParentPID)
+		if err != nil {
+			parent = h.Parent
+		}
+		x = p.Exec(parent)
+	}
+	script := scriptFile(x)
+	if real, err := filepath.EvalSymlinks(script); err == nil {
+		script = real
+	}
+	act := attribution.ActOn(x, script, h)
+	if act == attribution.Reads {
+		return a.passOver(ev.Proc)
+	}
+	a.lineage.Add(ev.Proc)
+	ran := h.Program
+	h.Program, h.Changed, h.Left = act == attribution.Runs, f.Changed, &f
+	h.Comm = cmp.Or(x.Comm, h.Comm)
+	ev.Body = h
+	facts := []event.Event{ev}
+	if x.Path != "" && !ran { // else the exec comes by itself
+		facts = append(facts, event.Event{Time: ev.Time, Proc: ev.Proc, Source: event.SourceProcfs, Body: x})
+	}
+	return facts
+}
+
+// changed notes that somebody else has changed a file that was left behind.
+func (a *Agent) changed(k event.FileKey) {
+	a.left.Lock()
+	defer a.left.Unlock()
+	if f := a.left.files[k]; f != nil && !f.Changed {
+		f.Changed = true
+		if f.By.Gateway != "" {
+			a.left.offer(f.Left)
+		}
+	}
+}
+
+// passOver lets a process go that the sensor has marked. What it still tells of
+// it, and of what it forks until then, is left out.
+func (a *Agent) passOver(id event.ProcID) []event.Event {
+	a.left.Lock()
+	if len(a.left.passed) >= maxPassing {
+		clear(a.left.passed)
+	}
+	a.left.passed[id] = time.Now()
+	a.left.Unlock()
+	if w := a.sensors.marks(); w != nil {
+		_ = w.Unwatch(id) // it is gone
+	}
+	return nil
+}
+
+// passes reports whether a fact is of a process that was let go, and lets go what
+// such a one forked.
+func (a *Agent) passes(ev event.Event) bool {
+	a.left.Lock()
+	if len(a.left.passed) == 0 {
+		a.left.Unlock()
+		return false
+	}
+	since, passed := a.left.passed[ev.Proc]
+	fork, forked := ev.Body.(event.Fork)
+	_, byPassed := a.left.passed[fork.Parent]
+	if passed && time.Since(since) > passedFor {
+		delete(a.left.passed, ev.Proc)
+	}
+	a.left.Unlock()
+	if forked && byPassed && !passed {
+		a.passOver(ev.Proc)
+		return true
+	}
+	return passed
+}

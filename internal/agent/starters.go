@@ -1,0 +1,213 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/clawwatch/clawwatch/collectors/orders"
+	"github.com/clawwatch/clawwatch/collectors/procfs"
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// Starters are services that start others on the word of files: cron, systemd. One
+// that comes upon a file left behind is no heir itself, nor is most of what it
+// starts. It is marked all the same, so that what it starts can be looked at: the
+// one that does what the file says is an heir, and the others are let go.
+
+// A starter is such a service, or what it has forked and what runs nothing else yet.
+type starter struct{ files map[event.FileKey]bool }
+
+// A word is an order that a file gives.
+type word struct {
+	file  event.FileKey
+	path  string
+	order orders.Order
+	alone bool // the file gives no other
+}
+
+// maxStarters bounds how many are followed, with what they have forked.
+const maxStarters = 4096
+
+// isStarter reports whether a process is one, and not somebody's who calls himself so:
+// its program has the name, is root's, and nobody else can write to it.
+func (a *Agent) isStarter(comm string, id event.ProcID) bool {
+	if !orders.Starter(comm) {
+		return false
+	}
+	exe := fmt.Sprintf("%s/%d/exe", a.host.ProcPath, id.PID)
+	if program, err := os.Readlink(exe); err != nil || filepath.Base(program) != comm {
+		return false
+	}
+	fi, err := os.Stat(exe)
+	if err != nil {
+		return false
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && st.Uid == 0 && fi.Mode()&0o022 == 0
+}
+
+// heed notes that a starter takes its orders from a file.
+func (a *Agent) heed(id event.ProcID, k event.FileKey) {
+	a.left.Lock()
+	defer a.left.Unlock()
+	s := a.left.starters[id]
+	if s == nil {
+		if len(a.left.starters) >= maxStarters {
+			a.left.missed.Add(1)
+			return
+		}
+		s = &starter{files: map[event.FileKey]bool{}}
+		a.left.starters[id] = s
+	}
+	s.files[k] = true
+}
+
+// findStarters has the starters that run already followed, for the files that they
+// have read before the agent started.
+func (a *Agent) findStarters() {
+	var files []event.Left
+	for _, k := range a.left.keys() {
+		if f, ok := a.left.get(k); ok && orders.Kept(f.Path) {
+			files = append(files, f)
+		}
+	}
+	if len(files) == 0 {
+		return
+	}
+	pids, err := procfs.PIDs(a.host.Proc)
+	if err != nil {
+		a.log.Warn("look for what starts others", "error", err)
+		return
+	}
+	w := a.sensors.marks()
+	for _, pid := range pids {
+		comm, err := procfs.Comm(a.host.Proc, pid)
+		if err != nil || !orders.Starter(comm) || w == nil {
+			continue
+		}
+		id, err := procfs.Identify(a.host.Proc, pid)
+		if err != nil || !a.isStarter(comm, id) {
+			continue
+		}
+		for _, f := range files {
+			a.heed(id, f.File)
+		}
+		if err := w.Watch(id); err != nil {
+			a.log.Warn("watch what starts others", "pid", pid, "error", err)
+		}
+	}
+}
+
+// followStarter takes in the facts about starters and what they fork. It gives what is to be
+// said instead, and whether the fact was one of these.
+func (a *Agent) followStarter(ev event.Event) (facts []event.Event, taken bool) {
+	a.left.Lock()
+	if len(a.left.starters) == 0 {
+		a.left.Unlock()
+		return nil, false
+	}
+	s := a.left.starters[ev.Proc]
+	fork, forked := ev.Body.(event.Fork)
+	if parent := a.left.starters[fork.Parent]; forked && s == nil && parent != nil && len(a.left.starters) < maxStarters {
+		a.left.starters[ev.Proc] = parent
+		a.left.Unlock()
+		return nil, true
+	}
+	a.left.Unlock()
+	if s == nil {
+		return nil, false
+	}
+	switch b := ev.Body.(type) {
+	case event.Exit:
+		a.forgetStarter(ev.Proc)
+	case event.FileOpen:
+		if _, ok := a.left.get(b.File); ok && b.Read {
+			a.heed(ev.Proc, b.File)
+		}
+	case event.Exec:
+		if orders.Passing(b.Path) || b.Snapshot {
+			return nil, true
+		}
+		a.forgetStarter(ev.Proc)
+		w, ok := a.obeyed(s, b)
+		if !ok {
+			return a.passOver(ev.Proc), true
+		}
+		f, _ := a.left.get(w.file)
+		a.lineage.Add(ev.Proc)
+		return []event.Event{
+			{Time: ev.Time, Proc: ev.Proc, Source: ev.Source, Body: event.Heir{
+				File: w.file, Path: w.path, Comm: b.Comm, Parent: b.Parent, UID: b.UID, Changed: f.Changed, Left: &f, Said: w.order.Text, Alone: w.alone && !w.order.Loose,
+			}},
+			ev,
+		}, true
+	}
+	return nil, true
+}
+
+func (a *Agent) forgetStarter(id event.ProcID) {
+	a.left.Lock()
+	defer a.left.Unlock()
+	delete(a.left.starters, id)
+}
+
+// obeyed gives the order that an exec follows.
+func (a *Agent) obeyed(s *starter, x event.Exec) (word, bool) {
+	a.left.Lock()
+	keys := make([]event.FileKey, 0, len(s.files))
+	for k := range s.files {
+		keys = append(keys, k)
+	}
+	a.left.Unlock()
+	for _, k := range keys {
+		for _, w := range a.ordersOf(k) {
+			if w.order.Obeys(x) {
+				return w, true
+			}
+		}
+	}
+	return word{}, false
+}
+
+// ordersOf reads the orders of a file, anew where it has changed.
+func (a *Agent) ordersOf(k event.FileKey) []word {
+	f, ok := a.left.get(k)
+	if !ok {
+		return nil
+	}
+	fi, err := os.Lstat(f.Path)
+	if err != nil {
+		return nil
+	}
+	c := a.left.words[k]
+	if fi.ModTime().Equal(c.modified) {
+		return c.words
+	}
+	all, cut, err := orders.Read(f.Path)
+	if err != nil {
+		a.log.Debug("read orders", "path", f.Path, "error", err)
+		return nil
+	}
+	if cut {
+		a.say(event.Lost{Of: event.KindHeir, Count: 1, Cause: "a file left behind gives more orders than are read"})
+	}
+	c = words{modified: fi.ModTime()}
+	for _, o := range all {
+		c.words = append(c.words, word{file: k, path: f.Path, order: o, alone: len(all) == 1 && !cut})
+	}
+	if len(a.left.words) >= maxStarters {
+		clear(a.left.words)
+	}
+	a.left.words[k] = c
+	return c.words
+}
+
+// words are the orders of a file as it was at one time. They are read by the
+// sensor's goroutine alone.
+type words struct {
+	modified time.Time
+	words    []word
+}

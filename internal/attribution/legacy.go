@@ -1,0 +1,443 @@
+package attribution
+
+import (
+	"container/list"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// Bounds on the files that are remembered.
+const (
+	maxLegacies  = 32768
+	maxLeftByOne = 2048 // by one execution, or one process of OpenClaw
+	maxHops      = 16   // from file to file; beyond, nobody is named
+	maxAuthors   = 4    // of one file
+)
+
+// A legacy is a file that a tool call left behind, for whoever runs it.
+type legacy struct {
+	event.Left
+	scope   *Scope // who left it; nil: it was told of, and By holds
+	ev      event.Event
+	before  []*legacy // by others: what the file had in it when this one changed it
+	names   []string
+	ordered *list.Element
+}
+
+// legacies are the files that were left behind, by name and by identity. The
+// one that was left first is forgotten first.
+type legacies struct {
+	byPath     map[string]*legacy
+	byFile     map[event.FileKey]*legacy
+	order      *list.List // of *legacy
+	overlooked uint64
+}
+
+func newLegacies() legacies {
+	return legacies{byPath: map[string]*legacy{}, byFile: map[event.FileKey]*legacy{}, order: list.New()}
+}
+
+// put remembers a file in the place of what had its name or was it before.
+func (ls *legacies) put(l *legacy) {
+	ls.drop(ls.byPath[l.Path])
+	ls.drop(ls.byFile[l.File])
+	if ls.order.Len() >= maxLegacies {
+		ls.drop(ls.order.Front().Value.(*legacy))
+	}
+	l.ordered = ls.order.PushBack(l)
+	ls.name(l, l.Path)
+	if l.File != (event.FileKey{}) {
+		ls.byFile[l.File] = l
+	}
+}
+
+func (ls *legacies) name(l *legacy, path string) {
+	ls.byPath[path] = l
+	l.names = append(l.names, path)
+}
+
+func (ls *legacies) drop(l *legacy) {
+	if l == nil {
+		return
+	}
+	ls.order.Remove(l.ordered)
+	for _, n := range l.names {
+		if ls.byPath[n] == l {
+			delete(ls.byPath, n)
+		}
+	}
+	if ls.byFile[l.File] == l {
+		delete(ls.byFile, l.File)
+	}
+}
+
+// find gives the file by its identity, or else by its name.
+func (ls *legacies) find(file event.FileKey, path string) *legacy {
+	if l := ls.byFile[file]; l != nil {
+		return l
+	}
+	if l := ls.byPath[path]; l != nil && (l.File == (event.FileKey{}) || file == (event.FileKey{}) || l.File == file) {
+		return l
+	}
+	return nil
+}
+
+// unname forgets a name, and with the last one the file.
+func (ls *legacies) unname(path string) {
+	l := ls.byPath[path]
+	if l == nil {
+		return
+	}
+	delete(ls.byPath, path)
+	if l.names = slices.DeleteFunc(l.names, func(n string) bool { return n == path }); len(l.names) == 0 {
+		ls.drop(l)
+	}
+}
+
+// Leaves says what a fact leaves behind. By is empty. OpenClaw's own processes leave
+// much that no tool call asked for: whether one did is for the caller to say.
+func (e *Engine) Leaves(s *Scope, ev event.Event) (event.Left, bool) {
+	l := event.Left{At: ev.Time}
+	switch b := ev.Body.(type) {
+	case event.FileOpen:
+		if !b.Write && !b.Create && !b.Emptied || b.Directory || b.Attempted || b.Unresolved {
+			return l, false
+		}
+		l.Path, l.File, l.How = b.Path, b.File, event.LeftWritten
+		if b.Create || b.Emptied {
+			l.How = event.LeftMade
+		}
+	case event.FileRename:
+		if b.Attempted || b.Unresolved {
+			return l, false
+		}
+		l.Path, l.How = b.New, event.LeftRenamed
+		if known := e.left.byPath[b.New]; known != nil {
+			l.File = known.File
+		}
+	case event.FileLink:
+		if b.Symbolic || b.Attempted || b.Unresolved || e.left.byPath[b.Path] == nil {
+			return l, false
+		}
+		l.Path, l.How, l.File = b.Path, event.LeftLinked, e.left.byPath[b.Path].File
+	default:
+		return l, false
+	}
+	if s == nil || l.Path == "" || pseudo(l.Path) {
+		return l, false
+	}
+	if s.role == event.RoleHeir {
+		l.Hops = s.exec.heir.of.Hops + 1
+	} else if s.script != nil && s.script.left != nil {
+		l.Hops = s.script.left.Hops + 1
+	}
+	return l, l.Hops <= maxHops
+}
+
+// pseudo reports whether a path names no file that keeps what is written to it.
+func pseudo(p string) bool {
+	return strings.HasPrefix(p, "/proc/") || strings.HasPrefix(p, "/sys/") ||
+		strings.HasPrefix(p, "/dev/") && !strings.HasPrefix(p, "/dev/shm/")
+}
+
+// leave remembers what a tool call's processes do to files.
+func (e *Engine) leave(s *Scope, ev event.Event) {
+	if !s.Role().ByTool() {
+		return
+	}
+	switch b := ev.Body.(type) {
+	case event.FileRename:
+		e.moved(s, ev, b)
+	case event.FileLink:
+		if l := e.left.byPath[b.Old]; l != nil && !b.Symbolic && len(l.names) < maxAuthors {
+			e.left.unname(b.Path)
+			e.left.name(l, b.Path)
+		}
+	case event.FileDelete:
+		e.left.unname(b.Path)
+	default:
+		if l, ok := e.Leaves(s, ev); ok {
+			e.Leave(l, s, ev)
+		}
+	}
+}
+
+// moved gives a file that was left behind its new name. One that was not is now
+// where somebody may look for it, and that is this process's doing.
+func (e *Engine) moved(s *Scope, ev event.Event, b event.FileRename) {
+	l, other := e.left.byPath[b.Old], e.left.byPath[b.New]
+	if l == nil {
+		if left, ok := e.Leaves(s, ev); ok && !b.Exchange {
+			e.Leave(left, s, ev)
+		}
+		return
+	}
+	e.left.unname(b.New)
+	delete(e.left.byPath, b.Old)
+	l.names = slices.DeleteFunc(l.names, func(n string) bool { return n == b.Old })
+	l.Path = b.New
+	e.left.name(l, b.New)
+	if b.Exchange && other != nil && other != l {
+		other.Path = b.Old
+		e.left.put(other)
+	}
+}
+
+// Leave remembers a file that a process left behind.
+func (e *Engine) Leave(left event.Left, s *Scope, ev event.Event) {
+	if s.leftMost() {
+		e.left.overlooked++
+		return
+	}
+	l := &legacy{Left: left, scope: s, ev: ev}
+	if old := e.left.find(left.File, left.Path); old != nil && left.How == event.LeftWritten {
+		l.before = authors(old, s)
+		l.Changed = old.Changed
+	}
+	e.left.put(l)
+}
+
+// leftMost counts what one execution leaves, and reports whether it is too much.
+func (s *Scope) leftMost() bool {
+	if s.exec == nil {
+		return false
+	}
+	s.exec.left++
+	return s.exec.left > maxLeftByOne
+}
+
+// authors are those who had their part in a file before, other than this one.
+func authors(old *legacy, s *Scope) []*legacy {
+	all := append(slices.Clone(old.before), old)
+	all = slices.DeleteFunc(all, func(l *legacy) bool { return l.scope != nil && s.exec != nil && l.scope.exec == s.exec })
+	return all[max(0, len(all)-maxAuthors):]
+}
+
+// Overlooked gives how many files were not remembered since it was last asked,
+// because one execution had left too many.
+func (e *Engine) Overlooked() uint64 {
+	n := e.left.overlooked
+	e.left.overlooked = 0
+	return n
+}
+
+// told takes in a file that was left behind before the agent started.
+func (e *Engine) told(l event.Left) { e.left.put(&legacy{Left: l}) }
+
+// by says for whom a file was left behind: the last who wrote to it, or all of them.
+func (e *Engine) by(l *legacy) event.Attribution {
+	a := l.By
+	if l.scope != nil {
+		if now := e.Attribute(l.scope, l.ev); now != nil {
+			a = *now
+		}
+	}
+	if len(l.before) == 0 {
+		return a
+	}
+	var all skillSet
+	all.of(a)
+	for _, b := range l.before {
+		was := e.by(b)
+		all.of(was)
+		if was.Session != a.Session || was.ToolCall != a.ToolCall {
+			a.Agent, a.Session, a.SessionKey, a.Run, a.ToolCall = "", "", "", "", "" // it may be the other's
+		}
+		a.Evidence = append(slices.Clone(a.Evidence), provenance(b, was))
+	}
+	if len(all) > 1 {
+		a.Skill, a.Confidence, a.Candidates = nil, event.Ambiguous, all
+	}
+	return a
+}
+
+// LeftBy says for whom a file is left behind, those included who had a part in it
+// before; a is for whom the last change was.
+func (e *Engine) LeftBy(left event.Left, a event.Attribution) event.Attribution {
+	if l := e.left.find(left.File, left.Path); l != nil && l.scope != nil && len(l.before) > 0 {
+		return e.by(l)
+	}
+	return a
+}
+
+// of adds the skill of an attribution, or all that it may be.
+func (s *skillSet) of(a event.Attribution) {
+	if a.Skill != nil {
+		s.add(*a.Skill)
+	}
+	for _, id := range a.Candidates {
+		s.add(id)
+	}
+}
+
+// known reports whether it is known for whom a file was left behind, as far as
+// it ever will be.
+func (l *legacy) known() bool {
+	if l.scope == nil || l.scope.exec == nil {
+		return true
+	}
+	x := l.scope.exec
+	return x.decided && (x.heir == nil || x.heir.of.known())
+}
+
+// provenance is a file's story as evidence.
+func provenance(l *legacy, by event.Attribution) event.Evidence {
+	who := "a tool call that is not known, or more than one"
+	if by.ToolCall != "" {
+		who = "tool call " + by.ToolCall
+	}
+	if by.Skill != nil {
+		who += fmt.Sprintf(" of skill %s (%s)", by.Skill.Name, by.Confidence)
+	}
+	detail := fmt.Sprintf("%s was %s at %s for %s", l.Path, l.How, l.At.UTC().Format("2006-01-02 15:04:05"), who)
+	if l.Hops > 0 {
+		detail += fmt.Sprintf(", which itself acted on a file left behind: %d such steps", l.Hops)
+	}
+	if l.Changed {
+		detail += "; others have changed it since"
+	}
+	return event.Evidence{Kind: "file_provenance", Detail: detail}
+}
+
+// maxChain bounds the evidence of earlier steps.
+const maxChain = 8
+
+// Chain gives the evidence that tells how a file led from a tool call to a process.
+func Chain(all []event.Evidence) []event.Evidence {
+	var chain []event.Evidence
+	for _, e := range all {
+		if (e.Kind == "file_provenance" || e.Kind == "heir") && len(chain) < maxChain {
+			chain = append(chain, e)
+		}
+	}
+	return chain
+}
+
+// An inheritance is why a process outside of every tree counts as a tool call's.
+type inheritance struct {
+	of  *legacy
+	act event.Heir
+}
+
+// heir gives a process that acts on a file left behind its scope.
+func (e *Engine) heir(ev event.Event, b event.Heir) *Scope {
+	if s := e.scopes[ev.Proc]; s != nil {
+		return s
+	}
+	l := e.left.find(b.File, b.Path)
+	if l == nil && b.Left != nil && b.Left.By.Gateway != "" {
+		e.told(*b.Left)
+		l = e.left.byPath[b.Left.Path]
+	}
+	if l == nil {
+		return nil
+	}
+	if b.Changed && !l.Changed {
+		l.Changed = true
+		e.version++
+	}
+	g := e.gateway(l.By.Gateway)
+	if l.scope != nil && l.scope.origin.gateway != nil {
+		g = l.scope.origin.gateway
+	}
+	o := &origin{proc: ev.Proc, gateway: g, seen: ev.Time}
+	x := &execution{root: ev.Proc, origin: o, started: ev.Time, decided: true, heir: &inheritance{of: l, act: b}}
+	s := &Scope{role: event.RoleHeir, origin: o, exec: x, root: ev.Proc}
+	e.scopes[ev.Proc] = s
+	return s
+}
+
+// ofHeir attributes what is done on the word of a file that was left behind.
+// The name is strong where the process runs the file as the tool call left it,
+// or was started on its word alone, and weak where it only takes it in among
+// others, or somebody else had a part.
+func (e *Engine) ofHeir(a *event.Attribution, s *Scope, ev event.Event) {
+	h := s.exec.heir
+	l := h.of
+	by := e.by(l)
+	a.Gateway, a.Agent, a.Session, a.SessionKey, a.Run, a.ToolCall = by.Gateway, by.Agent, by.Session, by.SessionKey, by.Run, by.ToolCall
+	verb := "takes in"
+	if h.act.Program {
+		verb = "runs"
+	}
+	how := fmt.Sprintf("process %d (%s), outside of OpenClaw's trees, %s that file", s.exec.root.PID, h.act.Comm, verb)
+	if h.act.Said != "" {
+		how = fmt.Sprintf("process %d (%s), outside of OpenClaw's trees, was started on the word of that file, which says %.200q", s.exec.root.PID, h.act.Comm, h.act.Said)
+		if !h.act.Alone {
+			how += " among others"
+		}
+	}
+	a.Evidence = append(a.Evidence, provenance(l, by), event.Evidence{Kind: "heir", Detail: how})
+	if ev.Proc != s.exec.root {
+		a.Evidence = append(a.Evidence, event.Evidence{Kind: "lineage", Detail: fmt.Sprintf("descends by fork from process %d", s.exec.root.PID)})
+	}
+	a.Evidence = append(a.Evidence, Chain(by.Evidence)...)
+	var all skillSet
+	all.of(by)
+	if r := s.script; r != nil && r.left != l && r.opened {
+		all.of(e.asked(r))
+	}
+	switch {
+	case len(all) == 0:
+	case len(all) > 1 || by.Confidence == event.Ambiguous:
+		a.Confidence, a.Candidates = event.Ambiguous, all
+	default:
+		a.Skill, a.Confidence = &all[0], event.Weak
+		if (h.act.Program || h.act.Alone) && !l.Changed && (by.Confidence == event.Certain || by.Confidence == event.Strong) {
+			a.Confidence = event.Strong
+		}
+	}
+}
+
+// asked says for whom a script speaks: the skill that it belongs to, or those who
+// left it behind.
+func (e *Engine) asked(r *scriptRun) event.Attribution {
+	var all skillSet
+	if r.skill.Dir != "" {
+		all.add(r.skill)
+	}
+	if r.left == nil {
+		return event.Attribution{Candidates: all}
+	}
+	by := e.by(r.left)
+	if len(all) == 0 {
+		return by
+	}
+	all.of(by)
+	return event.Attribution{Candidates: all}
+}
+
+// inherit has a script that was left behind speak for whoever left it.
+func (e *Engine) inherit(sig *signals, s *Scope) []event.Evidence {
+	for _, r := range s.lent {
+		sig.callers.of(e.asked(r))
+	}
+	r := s.script
+	if r == nil || r.left == nil {
+		return nil
+	}
+	by := e.by(r.left)
+	var all skillSet
+	all.of(by)
+	switch {
+	case r.skill.Dir != "": // a skill's own script, which others changed
+		for _, id := range all {
+			if id.Dir != r.skill.Dir {
+				sig.callers.add(id)
+			}
+		}
+	case by.Skill != nil && (by.Confidence == event.Certain || by.Confidence == event.Strong) && !r.left.Changed:
+		own := *r
+		own.skill = *by.Skill
+		sig.script = &own
+	default:
+		sig.script = nil
+		for _, id := range all {
+			sig.mentioned.add(id)
+		}
+	}
+	return []event.Evidence{provenance(r.left, by)}
+}
