@@ -306,7 +306,7 @@ func (c *Collector) follow(found event.GatewayFound, emit func(event.Event)) {
 			}})
 			return
 		}
-		s = &state{dir: found.StateDir, uid: found.UID, since: c.cfg.Since, agents: map[string]*records{}}
+		s = &state{dir: found.StateDir, uid: found.UID, since: c.cfg.Since, agents: map[string]*agentRecords{}}
 		c.states[found.StateDir] = s
 	}
 	s.until = time.Now().Add(max(linger, 3*c.cfg.Scan))

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -22,8 +20,6 @@ const (
 	batch        = 512              // rows listed at once
 	retryAfter   = 10 * time.Second // a database that could not be read
 	patience     = 2 * time.Second  // that it may fail before that is said
-	maxSeen      = 4096             // IDs of rows remembered
-	maxSessions  = 512              // sessions remembered
 
 	// How far back a session that lives is learned from.
 	backfillAge      = 24 * time.Hour
@@ -36,22 +32,18 @@ const (
 // ending), so the newest are compared each time, and a row is reported once by
 // its own ID.
 type records struct {
-	dir   string // the state directory, which is the gateway's ID
-	agent string
-	uid   uint32
-	since time.Time
+	*teller
+	uid uint32
 
-	dirty    bool        // to be read
-	conn     *connection // while it is being read
-	files    [2]stamp    // database and -wal, as of the last reading
-	failing  time.Time   // since when; zero: it is not
-	retry    time.Time   // not before
-	started  bool
-	last     int64 // highest row number read
-	tail     map[int64]meta
-	seen     *lru.Cache[string, struct{}]
-	sessions *lru.Cache[string, *session]
-	coverage event.Coverage // as last reported
+	dirty   bool        // to be read
+	conn    *connection // while it is being read
+	files   [2]stamp    // database and -wal, as of the last reading
+	failing time.Time   // since when; zero: it is not
+	retry   time.Time   // not before
+	started bool
+	last    int64 // highest row number read
+	tail    map[int64]meta
+	coverage
 }
 
 // A stamp changes when a file's content does.
@@ -61,13 +53,8 @@ type stamp struct {
 	inode   uint64
 }
 
-func newRecords(dir, agent string, uid uint32, since time.Time) *records {
-	seen, _ := lru.New[string, struct{}](maxSeen) // the error is for a size below 1
-	sessions, _ := lru.New[string, *session](maxSessions)
-	return &records{
-		dir: dir, agent: agent, uid: uid, since: since,
-		tail: map[int64]meta{}, seen: seen, sessions: sessions,
-	}
+func newRecords(t *teller, uid uint32) *records {
+	return &records{teller: t, uid: uid, tail: map[int64]meta{}}
 }
 
 func (r *records) path() string { return filepath.Join(r.agentDir(), databaseName) }
@@ -128,14 +115,14 @@ func (r *records) read(ctx context.Context, emit func(event.Event)) {
 		}
 		if time.Since(r.failing) >= patience { // else the next look may succeed: it is just being made, or closed
 			r.retry = time.Now().Add(retryAfter)
-			r.cover(emit, "none", fmt.Sprintf("read %s: %v", r.path(), err))
+			r.cover(emit, r.path(), "none", fmt.Sprintf("read %s: %v", r.path(), err))
 		}
 	default:
 		r.files, r.failing = now, time.Time{}
 		if version == knownVersion {
-			r.cover(emit, "complete", "")
+			r.cover(emit, r.path(), "complete", "")
 		} else {
-			r.cover(emit, "sampled", fmt.Sprintf("read %s: schema %d, written against %d", r.path(), version, knownVersion))
+			r.cover(emit, r.path(), "sampled", fmt.Sprintf("read %s: schema %d, written against %d", r.path(), version, knownVersion))
 		}
 	}
 }
@@ -149,20 +136,6 @@ func (r *records) readOpen(ctx context.Context, emit func(event.Event)) (version
 		r.conn = nil
 	}()
 	return r.conn.version, r.follow(ctx, emit)
-}
-
-// cover reports what is seen of these records, when that changes.
-func (r *records) cover(emit func(event.Event), fidelity, reason string) {
-	c := event.Coverage{
-		Probe:    "openclaw:" + r.path(),
-		Kinds:    []event.Kind{event.KindToolCall, event.KindToolResult, event.KindLLMCall, event.KindSessionStart},
-		Fidelity: fidelity,
-		Reason:   reason,
-	}
-	if r.coverage.Fidelity != fidelity || r.coverage.Reason != reason {
-		r.coverage = c
-		emit(event.Event{Time: time.Now(), Source: event.SourceOpenClaw, Body: c})
-	}
 }
 
 // follow reads on from the last row, and before that, once, learns from what
@@ -308,52 +281,9 @@ func (r *records) emitRow(ctx context.Context, id int64, m meta, s *session, emi
 	if err != nil {
 		return lost(err.Error())
 	}
-	key := m.session + "/" + cmp.Or(parsed.id, fmt.Sprintf("#%d.%d", m.seq, created.UnixMilli()))
-	if found, _ := r.seen.ContainsOrAdd(key, struct{}{}); found {
-		return nil
-	}
-	r.emitParsed(parsed, m.session, created, s, emit)
+	parsed.id = cmp.Or(parsed.id, fmt.Sprintf("#%d.%d", m.seq, created.UnixMilli()))
+	r.tell(parsed, m.session, created, s, emit)
 	return nil
-}
-
-// emitParsed makes events of a row. Of one from before the collector's time
-// only the calls are told, to be learned from.
-func (r *records) emitParsed(parsed row, id string, created time.Time, s *session, emit func(event.Event)) {
-	prompt, backfill := s.see(parsed), created.Before(r.since)
-	send := func(b event.Body) {
-		emit(event.Event{Time: created, Source: event.SourceOpenClaw, Body: b})
-	}
-	_, known := s.wrapped[parsed.parent]
-	known = known && parsed.nested
-	for _, c := range parsed.calls {
-		if known {
-			continue // reported when it was asked for
-		}
-		if c.wrapped && len(s.wrapped) < maxWrapped {
-			s.wrapped[c.ID] = false
-		}
-		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Backfill = r.dir, r.agent, id, s.key, backfill
-		send(c.ToolCall)
-	}
-	if backfill {
-		return
-	}
-	for _, res := range parsed.results {
-		if s.wrapped[res.ID] {
-			continue
-		}
-		if known {
-			res.ID = parsed.parent
-			s.wrapped[res.ID] = true
-		}
-		res.Gateway, res.Agent, res.Session = r.dir, r.agent, id
-		send(res)
-	}
-	if parsed.llm != nil {
-		c := *parsed.llm
-		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Prompt = r.dir, r.agent, id, s.key, clip(prompt, maxText)
-		send(c)
-	}
 }
 
 // session gives what is remembered of a session. One that is new here is
@@ -366,15 +296,7 @@ func (r *records) session(ctx context.Context, id string, emit func(event.Event)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{key: start.SessionKey, wrapped: map[string]bool{}}
-	r.sessions.Add(id, s)
-	start.Gateway, start.Agent = r.dir, r.agent
-	start.Backfill = !start.StartedAt.IsZero() && start.StartedAt.Before(r.since)
-	at := start.StartedAt
-	if at.IsZero() {
-		at = time.Now()
-	}
-	emit(event.Event{Time: at, Source: event.SourceOpenClaw, Body: start})
+	s := r.begin(start, emit)
 	ids, err := values[int64](ctx, r.conn, `SELECT rowid FROM transcript_events
 		t WHERE session_id = ? AND created_at < ? AND `+r.conn.size()+` <= ? ORDER BY seq DESC LIMIT ?`,
 		id, r.since.UnixMilli(), maxRow, backfillRows)

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/clawwatch/clawwatch/internal/event"
@@ -46,7 +45,7 @@ PRAGMA user_version = 23;
 func agent(t *testing.T, text string) (db *sql.DB, r *records) {
 	t.Helper()
 	dir := t.TempDir()
-	r = newRecords(dir, "main", uint32(os.Getuid()), time.UnixMilli(1000))
+	r = newRecords(newTeller(dir, "main", time.UnixMilli(1000)), uint32(os.Getuid()))
 	if err := os.MkdirAll(r.agentDir(), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -119,19 +118,7 @@ func TestARealTranscriptGivesTheseEvents(t *testing.T) {
 			_, r := agent(t, string(text)+"PRAGMA user_version = 23;")
 			r.since = since
 			got := strings.Join(said(r), "\n") + "\n"
-			file := filepath.Join("testdata", "2026.9.6."+name+".want")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Error(diff)
-			}
+			compare(t, filepath.Join("testdata", "2026.9.6."+name+".want"), got)
 		})
 	}
 }
@@ -279,7 +266,7 @@ func TestHistoryOfASessionComesWhenItWakes(t *testing.T) {
 func TestALinkOrAStrangersFileIsNotRead(t *testing.T) {
 	db, r := agent(t, schema)
 	insert(t, db, "s", 0, execRow("a", "x"))
-	elsewhere := newRecords(t.TempDir(), "main", r.uid, r.since)
+	elsewhere := newRecords(newTeller(t.TempDir(), "main", r.since), r.uid)
 	if err := os.MkdirAll(filepath.Join(elsewhere.dir, "agents", "main"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -414,8 +401,8 @@ func TestAWriterIsNeverRefusedAndNoFileIsMade(t *testing.T) {
 	for seen < 500 {
 		seen += len(calls(r))
 	}
-	if r.coverage.Fidelity != "complete" {
-		t.Errorf("coverage %+v", r.coverage)
+	if r.said.Fidelity != "complete" {
+		t.Errorf("coverage %+v", r.said)
 	}
 	stdin.Close()
 	var written, refused int
@@ -473,8 +460,8 @@ func TestAGatewayThatEndsAsItIsReadFindsNoNewFile(t *testing.T) {
 	stdin.Close()
 	<-ended
 	seen += len(calls(r))
-	if seen != 61 || r.coverage.Fidelity != "complete" {
-		t.Errorf("%d calls seen, 61 written; %+v", seen, r.coverage)
+	if seen != 61 || r.said.Fidelity != "complete" {
+		t.Errorf("%d calls seen, 61 written; %+v", seen, r.said)
 	}
 }
 
@@ -490,7 +477,7 @@ func TestACrashedGatewaysRowsAreReadAndItsFilesLeftAlone(t *testing.T) {
 		t.Fatalf("no -wal to read: %+v, %v", stamps, err)
 	}
 	if got := calls(r); len(got) == 0 || got[0] != "0" {
-		t.Errorf("%d calls; coverage %+v", len(got), r.coverage)
+		t.Errorf("%d calls; coverage %+v", len(got), r.said)
 	}
 	_, after, err := r.look()
 	if err != nil || after != stamps || !slices.Equal(before, names(t, r.agentDir())) {

@@ -1,6 +1,7 @@
 package openclaw
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -20,6 +21,9 @@ type session struct {
 	// once that tool's own record, which is written when it has ended, has given
 	// the result.
 	wrapped map[string]bool
+	run     string    // of the rows that name none: the user's message that they follow
+	newest  time.Time // row
+	copied  time.Time // rows from before that were copied from another session
 }
 
 // Bounds on what is remembered.
@@ -96,12 +100,16 @@ func (c *connection) recentSessions(ctx context.Context, since time.Time, limit 
 	return ids, nil
 }
 
+// runOf gives the run of a row: the one it names, else that which the last
+// message of the user began. Releases that wrote transcripts name none.
+func (s *session) runOf(named string) string { return cmp.Or(named, s.run) }
+
 // see takes a row into what is remembered, and gives the prompt that a model's
 // answer in it was given to.
 func (s *session) see(r row) (prompt string) {
 	switch {
-	case r.user != "":
-		s.prompt, s.tools = r.user, nil
+	case r.asks:
+		s.prompt, s.tools, s.run = r.user, nil, cmp.Or(r.run, r.id)
 	case r.llm != nil:
 		prompt = s.prompt
 		if len(s.tools) > 0 {
