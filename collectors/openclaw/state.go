@@ -66,7 +66,7 @@ func (s *state) poll() bool {
 		return false
 	}
 	for _, a := range s.agents {
-		a.dirty = a.dirty || a.records.changed()
+		a.dirty = a.dirty || a.changed()
 		due = a.transcripts.changed() || due || a.dirty
 	}
 	return due
@@ -104,7 +104,7 @@ func (s *state) read(ctx context.Context, emit func(event.Event)) {
 		}
 		if a.dirty {
 			a.dirty = false
-			a.records.read(ctx, emit)
+			a.read(ctx, emit)
 		}
 		a.transcripts.read(ctx, emit)
 	}

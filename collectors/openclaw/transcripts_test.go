@@ -523,7 +523,7 @@ func TestASessionInBothFormatsIsToldOnce(t *testing.T) {
 			}
 			both := []func(){
 				func() { a.transcripts.changed(); a.transcripts.read(t.Context(), emit) },
-				func() { a.records.read(t.Context(), emit) },
+				func() { a.read(t.Context(), emit) },
 			}
 			if first == "database" {
 				slices.Reverse(both)
@@ -621,7 +621,7 @@ func TestATranscriptIsReadWhenItIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := sessionFile{t, filepath.Join(r.path(), "s.jsonl")}
-	now := time.Now().Sub(noon).Seconds()
+	now := time.Since(noon).Seconds()
 	for i := range 5 {
 		if i == 0 {
 			f.add(header("s", time.Now()))
