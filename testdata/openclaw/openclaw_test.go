@@ -45,7 +45,7 @@ func TestEndToEnd(t *testing.T) {
 }
 
 // TestOlderRelease plays the scenarios that depend on the shape of the process
-// tree, and a refused key, on a release that has no spawn broker and keeps its
+// tree, terminals, and a refused key, on a release that has no spawn broker and keeps its
 // records as JSON lines.
 func TestOlderRelease(t *testing.T) {
 	needs(t)
@@ -59,7 +59,7 @@ func TestOlderRelease(t *testing.T) {
 	if watch != nil {
 		watch.awaitGateway(t, s.gateway)
 	}
-	input := h.playAll(t, map[*stage][]scenario{s: append(s.shapes(), s.refused())})
+	input := h.playAll(t, map[*stage][]scenario{s: append(s.shapes(), s.backgroundAndTerminal(), s.refused())})
 	if watch != nil {
 		check(t, watch, input, "")
 	}
