@@ -141,10 +141,11 @@ func (r *records) read(ctx context.Context, emit func(event.Event)) {
 
 // readOpen reads on, and says what is not understood of the database.
 func (r *records) readOpen(ctx context.Context, emit func(event.Event)) (lacks string, err error) {
-	r.until, r.left, r.bad = time.Now().Add(readFor), readBytes, event.Lost{Of: event.KindToolCall}
+	r.bad = event.Lost{Of: event.KindToolCall}
 	if r.conn, err = r.connect(ctx); err != nil {
 		return "", err
 	}
+	r.until, r.left = time.Now().Add(readFor), readBytes
 	defer func() {
 		r.conn.close()
 		r.conn = nil
@@ -209,13 +210,13 @@ func (r *records) follow(ctx context.Context, emit func(event.Event)) error {
 			if r.tail[id] == metas[i] && metas[i] != (meta{}) {
 				continue
 			}
-			if r.enough() {
-				r.remember(ids[:i], metas[:i])
-				r.dirty = true
-				return nil
-			}
 			if err := r.row(ctx, id, metas[i], emit); err != nil {
 				return err
+			}
+			if r.enough() {
+				r.remember(ids[:i+1], metas[:i+1])
+				r.dirty = true
+				return nil
 			}
 		}
 		r.remember(ids, metas)

@@ -70,10 +70,18 @@ func must(t *testing.T, db *sql.DB, text string, args ...any) {
 	}
 }
 
-// said reads once and prints what came of it.
+// told reads what there is, in as many readings as that takes.
+func told(r *records, emit func(event.Event)) {
+	for r.dirty = true; r.dirty; {
+		r.dirty = false
+		r.read(context.Background(), emit)
+	}
+}
+
+// said reads and prints what came of it.
 func said(r *records) []string {
 	var out []string
-	r.read(context.Background(), func(e event.Event) { out = append(out, line(e)) })
+	told(r, func(e event.Event) { out = append(out, line(e)) })
 	return out
 }
 
@@ -136,10 +144,10 @@ func insert(t *testing.T, db *sql.DB, session string, seq int, body string) {
 	must(t, db, `INSERT INTO transcript_events (session_id, seq, event_json, created_at) VALUES (?, ?, ?, ?)`, session, seq, body, 2000+seq)
 }
 
-// calls reads once and gives the IDs of the calls that came.
+// calls reads and gives the IDs of the calls that came.
 func calls(r *records) []string {
 	var ids []string
-	r.read(context.Background(), func(e event.Event) {
+	told(r, func(e event.Event) {
 		if c, ok := e.Body.(event.ToolCall); ok {
 			ids = append(ids, c.ID)
 		}

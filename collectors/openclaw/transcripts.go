@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -81,7 +83,7 @@ func (r *transcripts) changed() bool {
 // list takes in new transcripts and lets go of those that are no more. One that
 // was renamed, as that of a session is which was reset, is read to its end.
 func (r *transcripts) list(now time.Time) {
-	dir, err := os.Open(r.path())
+	dir, err := openIn(r.dir, filepath.Join("agents", r.agent, "sessions"), unix.O_DIRECTORY)
 	if err != nil {
 		return // gone meanwhile, which the next look shows
 	}
