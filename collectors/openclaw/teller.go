@@ -57,8 +57,12 @@ func (t *teller) tell(r row, id string, created time.Time, s *session, emit func
 	if at.IsZero() {
 		at = created
 	}
+	now := time.Now()
+	if s.newest.After(now) { // the clock was set back
+		s.newest = time.Time{}
+	}
 	backfill := created.Before(t.since) || at.Before(t.since.Add(-rewritten)) || at.Before(s.newest.Add(-rewritten)) || at.Before(s.copied)
-	if at.After(s.newest) && !at.After(time.Now()) {
+	if at.After(s.newest) && !at.After(now) {
 		s.newest = at
 	}
 	prompt := s.see(r)

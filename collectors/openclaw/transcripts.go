@@ -274,7 +274,9 @@ func (r *transcripts) session(t *transcript, stale *bool, emit func(event.Event)
 		start.StartedAt = t.began
 	}
 	s = r.begin(start, emit)
-	s.copied = t.began
+	if !t.began.After(time.Now()) { // else it lies, to hide what follows
+		s.copied = t.began
+	}
 	return s
 }
 

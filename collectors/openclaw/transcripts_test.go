@@ -416,6 +416,24 @@ func TestSessionsAreKnownByTheirKeys(t *testing.T) {
 	}
 }
 
+func TestASessionThatBeginsInTheFutureHidesNothing(t *testing.T) {
+	r := sessions(t)
+	f := sessionFile{t, filepath.Join(r.path(), "s.jsonl")}
+	f.add(header("s", time.Now().Add(time.Hour)), execAt(1, "a"))
+	wantCalls(t, r, "first", "a")
+}
+
+func TestAClockThatIsSetBackHidesNothing(t *testing.T) {
+	r := sessions(t)
+	f := file(t, r, "s")
+	f.add(execAt(1, "a"))
+	wantCalls(t, r, "first", "a")
+	s, _ := r.sessions.Get("s")
+	s.newest = time.Now().Add(time.Hour) // as if a row was written before the clock was set back
+	f.add(execAt(2, "b"))
+	wantCalls(t, r, "then", "b")
+}
+
 // A run is what the user's message began, where the rows do not name it.
 func TestARunIsNamedByTheMessageThatBeganIt(t *testing.T) {
 	r := sessions(t)
