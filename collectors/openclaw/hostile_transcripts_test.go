@@ -3,6 +3,7 @@ package openclaw
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -198,6 +199,32 @@ func FuzzParseStore(f *testing.F) {
 			if id != s.Session || len(s.Session) > maxWord || len(s.SessionKey) > maxKey {
 				t.Errorf("%q: %+v", id, s)
 			}
+		}
+	})
+}
+
+// However a transcript is cut into writes, each whole line is told once, in order.
+func FuzzLinesComeInAnyPieces(f *testing.F) {
+	f.Add([]byte{1, 200, 3, 255, 0, 7})
+	f.Add([]byte{255, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, cuts []byte) {
+		r := sessions(t)
+		file := sessionFile{t, filepath.Join(r.path(), "s.jsonl")}
+		text, want := header("s", noon), []string(nil)
+		for i := range 8 {
+			want = append(want, fmt.Sprint(i))
+			text += execAt(float64(i), want[i]) + strings.Repeat("\n", i%3)
+		}
+		var got []string
+		for _, n := range cuts[:min(len(cuts), 64)] {
+			n := min(int(n), len(text))
+			file.add(text[:n])
+			text = text[n:]
+			got = append(got, newCalls(r)...)
+		}
+		file.add(text)
+		if got = append(got, newCalls(r)...); !slices.Equal(got, want) {
+			t.Errorf("got %q", got)
 		}
 	})
 }
