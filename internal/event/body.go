@@ -429,6 +429,7 @@ type ToolResult struct {
 	IsError                      bool
 	ExitCode                     *int
 	Duration                     time.Duration
+	Backfill                     bool // as in ToolCall
 }
 
 // LLMCall is one answer of a model, or its failure.

@@ -169,6 +169,10 @@ func (p *Pipeline) Push(ev event.Event) {
 		if b.Backfill {
 			return
 		}
+	case event.ToolResult:
+		if b.Backfill {
+			return
+		}
 	case event.SessionStart:
 		if b.Backfill {
 			return

@@ -28,7 +28,7 @@ func (c *comparison) alerts() {
 			c.fault("wrong: alert %s names a skill that was not in use there: %s", a.Rule.Name, a.Message)
 		}
 	}
-	for _, rule := range rules {
+	for _, rule := range c.Rules {
 		if !raised[rule] {
 			c.fault("missing: rule %s never fired", rule)
 		}

@@ -12,8 +12,8 @@ import (
 // attributed right.
 const enough = 95
 
-// rules are those that the product is judged by: each must have been raised.
-var rules = []string{
+// Judged are the rules that the product is judged by.
+var Judged = []string{
 	"environment-access", "file-outside-approved-directories", "llm-auth-failure", "restricted-data-access",
 	"skill-installation", "unapproved-endpoint", "unusual-data-volume",
 }
@@ -30,6 +30,7 @@ type Input struct {
 	Lines  []Line
 	Labels map[string]Label
 	Expect []Expect
+	Rules  []string // each of which must have been raised by something
 	Quiet  []string // scenarios in which no rule may fire
 	Events []Event
 	Alerts []Alert

@@ -57,6 +57,7 @@ func world(t *testing.T, events, alerts string) Input {
 			{Label: "k2", Rule: "llm-auth-failure"},
 			{Label: "k4", Rule: "skill-installation", Installed: "new"},
 		},
+		Rules: Judged,
 		Quiet: []string{"notes"},
 	}
 	var err error
