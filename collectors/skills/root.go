@@ -147,6 +147,7 @@ func (s *skill) read(r *root) event.Skill {
 		Installed: a.installed,
 		OwnerUID:  a.owner,
 		EnvNames:  c.envNames,
+		Declares:  a.declares,
 	}
 	var errs []string
 	for _, e := range []string{a.err, c.err} {

@@ -253,6 +253,7 @@ type SkillChange struct {
 	Installer string     `json:"installer,omitempty"`
 	Installed *time.Time `json:"installed,omitempty"`
 	Owner     *User      `json:"owner,omitempty"`
+	Declares  *Declared  `json:"declares,omitempty"` // what its SKILL.md says that it needs
 	Error     string     `json:"error,omitempty"`
 }
 

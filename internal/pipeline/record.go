@@ -153,6 +153,17 @@ func (p *Pipeline) skillChange(b event.Skill) *event.SkillChange {
 	if !b.Installed.IsZero() {
 		out.Installed = &b.Installed
 	}
+	if d := b.Declares; len(d.Bins)+len(d.Envs)+len(d.Hosts) > 0 {
+		out.Declares = &event.Declared{Bins: p.clean(d.Bins), Envs: p.clean(d.Envs), Hosts: p.clean(d.Hosts)}
+	}
+	return out
+}
+
+func (p *Pipeline) clean(texts []string) []string {
+	var out []string
+	for _, s := range texts {
+		out = append(out, p.Redactor.String(s))
+	}
 	return out
 }
 
