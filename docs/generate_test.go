@@ -290,6 +290,7 @@ func eventsPage(t *testing.T) string {
 		}
 		b.WriteString("\n")
 	}
+	profiles(t, &b)
 	b.WriteString("## Confidence\n\n| value | meaning |\n|---|---|\n")
 	for _, c := range []event.Confidence{event.Certain, event.Strong, event.Weak, event.Ambiguous, event.None} {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", c, map[event.Confidence]string{
@@ -298,6 +299,27 @@ func eventsPage(t *testing.T) string {
 		}[c])
 	}
 	return b.String()
+}
+
+// profiles documents what `clawwatch skills NAME --json` prints: the fields of
+// the inventory, and those of the profile.
+func profiles(t *testing.T, b *strings.Builder) {
+	src := parse(t, "../internal/store")
+	fmt.Fprintf(b, "## Profile\n\nWhat `clawwatch skills NAME --json` prints, for each directory that has a skill of this name. %s\n| field | type | meaning |\n|---|---|---|\n", prose(src.docs["Profile"]))
+	for _, typ := range []string{"Skill", "Profile", "Compared", "Use"} {
+		if typ == "Compared" || typ == "Use" {
+			fmt.Fprintf(b, "\n## %s\n\n%s\n| field | type | meaning |\n|---|---|---|\n", typ, prose(src.docs[typ]))
+		}
+		for _, f := range src.fields(t, typ, "json") {
+			kind := f.kind
+			if strings.HasSuffix(kind, "object") {
+				name := strings.TrimPrefix(f.typ, "[]")
+				kind = strings.Replace(kind, "object", fmt.Sprintf("[%s](#%s)", name, strings.ToLower(name)), 1)
+			}
+			fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.key, kind, cell(f.comment))
+		}
+	}
+	b.WriteString("\n")
 }
 
 func mapsKeys(m map[string]string) func(func(string) bool) {

@@ -90,7 +90,7 @@ func storySoFar() ([]event.Record, []event.Alert) {
 	}
 	installed := storyBegin.Add(-48 * time.Hour)
 	return []event.Record{
-			{ID: id("0"), Time: at(-9), Kind: event.KindSkillPresent, Source: event.SourceSkills, Attribution: &event.Attribution{Gateway: base.Gateway}, Skill: &event.SkillChange{ID: *weather, Installer: "clawhub", Installed: &installed}},
+			{ID: id("0"), Time: at(-9), Kind: event.KindSkillPresent, Source: event.SourceSkills, Attribution: &event.Attribution{Gateway: base.Gateway}, Skill: &event.SkillChange{ID: *weather, Installer: "clawhub", Installed: &installed, Owner: &event.User{ID: 1000, Name: "dev"}, Declares: &event.Declared{Bins: []string{"curl", "python3"}, Envs: []string{"WEATHER_API_KEY"}, Hosts: []string{"wttr.in"}}}},
 			{ID: id("1"), Time: at(0), Kind: event.KindSessionStart, Source: event.SourceOpenClaw, Attribution: &base, Session: &event.Session{Key: "agent:main:main", Channel: "telegram", Actor: "alice"}},
 			{ID: id("2"), Time: at(1), Kind: event.KindLLMCall, Source: event.SourceOpenClaw, Attribution: &base, LLM: &event.LLM{Provider: "anthropic", Model: "claude", InputTokens: 1200, OutputTokens: 80}},
 			{ID: id("3"), Time: at(2), Kind: event.KindLLMCall, Source: event.SourceOpenClaw, Attribution: &base, LLM: &event.LLM{Provider: "anthropic", Model: "claude", StatusCode: 401, ErrorType: "authentication_error"}},
@@ -123,6 +123,7 @@ func TestVerbsPrintWhatAPersonNeeds(t *testing.T) {
 		"alerts":           {newAlertsCmd(), nil},
 		"llm":              {newLLMCmd(), nil},
 		"skills":           {newSkillsCmd(), nil},
+		"skill":            {newSkillsCmd(), []string{"weather"}},
 		"sessions":         {newSessionsCmd(), nil},
 		"processes":        {newProcessesCmd(), []string{"--since", "2026-11-22"}},
 		"tree":             {newTreeCmd(), []string{"--since", "2026-11-22"}},
@@ -170,6 +171,7 @@ func TestVerbsPrintOneObjectALineWithJSON(t *testing.T) {
 		"alerts":    {newAlertsCmd(), nil, 1},
 		"llm":       {newLLMCmd(), []string{"--limit", "0"}, 2},
 		"skills":    {newSkillsCmd(), nil, 1},
+		"skill":     {newSkillsCmd(), []string{"weather"}, 1},
 		"sessions":  {newSessionsCmd(), nil, 1},
 		"processes": {newProcessesCmd(), []string{"--since", "2026-11-22"}, 3},
 		"tree":      {newTreeCmd(), []string{"--skill", "weather"}, 1},
@@ -236,7 +238,9 @@ func TestVerbsSayWhatWentWrongAndWhatMayHelp(t *testing.T) {
 		"followed rule":       {newEventsCmd(), socket, []string{"--follow", "--rule", "x"}, "alerts --follow", "", 2},
 		"bad PID":             {newTreeCmd(), socket, []string{"0x1"}, "read PID", "", 2},
 		"two PIDs":            {newTreeCmd(), socket, []string{"1", "2"}, "read PID", "", 2},
-		"an argument":         {newSkillsCmd(), socket, []string{"weather"}, "unexpected argument", "", 2},
+		"an argument":         {newAlertsCmd(), socket, []string{"weather"}, "unexpected argument", "", 2},
+		"no such skill":       {newSkillsCmd(), socket, []string{"nob\x1body"}, "show skill nob\\x1body: not found", "lists their names", 0},
+		"two skills":          {newSkillsCmd(), socket, []string{"a", "b"}, "read NAME: more than one", "", 2},
 	} {
 		_, err := askVerb(t, c.cmd, c.socket, c.args...)
 		if err == nil || !strings.Contains(err.Error(), c.text) {

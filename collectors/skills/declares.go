@@ -28,7 +28,8 @@ type declaration struct{ bins, envs, hosts nameSet }
 
 // parseDeclares reads what a SKILL.md says of programs, variables and hosts: the
 // requirements and installers in its frontmatter, and in its prose the commands
-// of shell code, variables with a dollar, and the hosts of URLs. It is what the
+// of shell code, variables with a dollar that look like secrets, and the hosts of
+// URLs. It is what the
 // author says, and proves nothing: what is named is only what was not hidden.
 func parseDeclares(b []byte) event.Declared {
 	b = b[:min(len(b), maxProse)]
@@ -199,7 +200,9 @@ func (d *declaration) variables(b []byte) {
 		if at == nil {
 			return
 		}
-		d.env(string(rest[at[2]:at[3]]))
+		if name := string(rest[at[2]:at[3]]); looksSecret(name) { // others are as often the example's own
+			d.env(name)
+		}
 		rest = rest[at[1]:]
 	}
 }

@@ -14,14 +14,14 @@ func TestWhatASkillSaysItNeedsIsRead(t *testing.T) {
 	const notes = "---\nname: notes\nhomepage: https://notes.example.org/about\n" +
 		`metadata: {"openclaw": {"requires": {"bins": ["memo", "/usr/bin/env"], "anyBins": ["rg", "grep"], "env": ["NOTES_TOKEN"], "config": ["x"]}, ` +
 		`"primaryEnv": "NOTES_KEY", "install": [{"id": "brew", "kind": "brew", "bins": ["memo2"],},],},}` + "\n---\n" +
-		"Set $NOTES_URL or ${NOTES_DIR}, not $HOME. Run `gh pr list --json x` but no `word`.\n\n" +
+		"Set $NOTES_AUTH or ${NOTES_PASSWORD}, not $HOME or $CITY. Run `gh pr list --json x` but no `word`.\n\n" +
 		"```bash\n# comment curl\n$ NOTES_X=1 sudo jq -r . <in | sort -u && if true; then tee out; fi\ncat > f <<'EOF'\nevil --not\nEOF\n" +
 		"KEY=$(security find) {baseDir}/scripts/own.sh; ./own2.sh\nwget -q \\\n  https://API.Example.com:8443/v1?x=$(date +%s) 2>&1\necho \"a | b; c\" 'd | e'\n```\n" +
 		"```python\nimport requests\nrequests.get('http://192.0.2.7/x')\n```\nSee [docs](https://docs.example.org./a). http://localhost:80 ftp://[2001:db8::1]/\n"
 	got := parseDeclares([]byte(notes))
 	want := event.Declared{
 		Bins:  []string{"cat", "date", "env", "gh", "grep", "jq", "memo", "memo2", "rg", "security", "sort", "tee", "wget"},
-		Envs:  []string{"NOTES_DIR", "NOTES_KEY", "NOTES_TOKEN", "NOTES_URL"},
+		Envs:  []string{"NOTES_AUTH", "NOTES_KEY", "NOTES_PASSWORD", "NOTES_TOKEN"},
 		Hosts: []string{"192.0.2.7", "api.example.com", "docs.example.org", "notes.example.org"},
 	}
 	for _, c := range []struct {
@@ -53,7 +53,7 @@ func TestRequirementsAreReadInEveryForm(t *testing.T) {
 func TestDeclarationsAreBounded(t *testing.T) {
 	var many, bomb strings.Builder
 	for i := range 5000 {
-		fmt.Fprintf(&many, "Use `tool%d -x` with $VAR_%d at https://h%d.example/.\n", i, i, i)
+		fmt.Fprintf(&many, "Use `tool%d -x` with $VAR_%d_KEY at https://h%d.example/.\n", i, i, i)
 	}
 	bomb.WriteString("---\nmetadata:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
 	for i := range 12 {
