@@ -126,7 +126,7 @@ func kindOf(typ string) string {
 		return "list of " + kindOf(item)
 	}
 	switch typ {
-	case "string", "HostName", "Pattern", "NamePart", "Digest", "CIDR", "Access", "Content", "Kind", "Source", "Role", "Confidence", "Severity", "Transport", "EnvMethod", "AccessMethod", "ScriptSource":
+	case "string", "HostName", "Pattern", "NamePart", "Digest", "CIDR", "Access", "Content", "Kind", "Source", "Role", "Confidence", "Severity", "Transport", "EnvMethod", "AccessMethod", "ScriptSource", "EvidenceSource":
 		return "text"
 	case "int", "int32", "int64", "uint16", "uint32", "uint64":
 		return "number"

@@ -36,6 +36,7 @@ func (e *Engine) cleaned(a *event.Attribution) *event.Attribution {
 		for i := range a.Evidence {
 			a.Evidence[i].Detail = e.clean(a.Evidence[i].Detail)
 		}
+		sourced(a.Evidence)
 	}
 	return a
 }
@@ -101,6 +102,9 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
 	}
 	if ev.Proc != x.root {
 		of = append(of, event.Evidence{Kind: "lineage", Detail: fmt.Sprintf("descends by fork from process %d, the root of that command", x.root.PID)})
+	}
+	for i := range of {
+		of[i].Time = x.started
 	}
 	sig.script, sig.callers, sig.cwd = s.script, s.caller, s.cwd
 	for _, id := range x.scripts {
@@ -233,7 +237,7 @@ func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) *call
 	case 1:
 		c := fits[0]
 		fill(a, c)
-		a.Evidence = []event.Evidence{{Kind: "tool_path", Detail: fmt.Sprintf("tool call %s (%s) named this path and ran at this time", c.ID, c.Name)}}
+		a.Evidence = []event.Evidence{{Kind: "tool_path", Detail: fmt.Sprintf("tool call %s (%s) named this path and ran at this time", c.ID, c.Name), Time: c.at}}
 	default:
 		a.Evidence = []event.Evidence{e.shared(a, fits)}
 	}
