@@ -76,7 +76,7 @@ func storySoFar() ([]event.Record, []event.Alert) {
 	base := event.Attribution{Gateway: "/home/dev/.openclaw", Agent: "main", Session: "0193aaaa-8c1d", SessionKey: "agent:main:main", Run: "run-7", ToolCall: "call_81"}
 	sure, unsure := base, base
 	sure.Skill, sure.Confidence = weather, event.Certain
-	sure.Evidence = []event.Evidence{{Kind: "script_path", Detail: weather.Dir + "/scripts/w.py"}, {Kind: "exec_argv", Detail: "the command of tool call call_81"}}
+	sure.Evidence = []event.Evidence{{Kind: "script_path", Detail: weather.Dir + "/scripts/w.py\x1b[31m", Time: at(4), Source: event.FromKernel}, {Kind: "rejected", Detail: "news was read before this run too, but no script of it is in this process's lineage", Source: event.FromTranscript}, {Kind: "exec_argv", Detail: "the command of tool call call_81"}}
 	unsure.Confidence, unsure.Candidates = event.Ambiguous, []event.SkillID{*weather, {Name: "news", Dir: "/home/dev/.openclaw/skills/news"}}
 	node := event.Ancestor{PID: 812, Executable: "/usr/bin/node"}
 	sh := &event.Process{PID: 4300, StartTime: 900, ParentPID: 812, ParentStart: 10, Executable: &event.Executable{Path: "/usr/bin/bash"}, CommandArgs: []string{"sh", "-c", "python3 w.py Berlin"}, Cwd: "/home/dev", User: &event.User{ID: 1000, Name: "dev"}, Role: event.RoleTool, Ancestors: []event.Ancestor{node}}

@@ -213,6 +213,8 @@ type Why struct {
 	Alert   *event.Alert   `json:"alert,omitempty"`
 	Events  []event.Record `json:"events,omitempty"`  // an alert's, as far as they are kept
 	Missing []string       `json:"missing,omitempty"` // IDs of those that are not
+	// Timeline is what else the same tool call did; nil: no call is known.
+	Timeline *store.Timeline `json:"timeline,omitempty"`
 }
 
 func (s *Server) why(w http.ResponseWriter, r *http.Request) error {
@@ -225,6 +227,12 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) error {
 		if why.Events, why.Missing, err = s.store.Named(r.Context(), *found.Alert); err != nil {
 			return err
 		}
+		why.Timeline, err = s.store.Timeline(r.Context(), found.Alert.Attribution, found.Alert.Time)
+	} else {
+		why.Timeline, err = s.store.Timeline(r.Context(), found.Record.Attribution, found.Record.Time)
+	}
+	if err != nil {
+		return err
 	}
 	return one(w, why)
 }
