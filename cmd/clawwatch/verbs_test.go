@@ -103,6 +103,7 @@ func storySoFar() ([]event.Record, []event.Alert) {
 			{ID: id("A"), Time: at(8), Kind: event.KindClose, Source: event.SourceEBPF, Process: py, Attribution: &sure, Network: &event.Network{Transport: event.TCP, Direction: "outbound", PeerAddress: "192.0.2.1", PeerPort: 443, Host: "evil.example", BytesSent: &sent, BytesReceived: &received}},
 			{ID: id("B"), Time: at(9), Kind: event.KindExit, Source: event.SourceEBPF, Process: &ended, Attribution: &sure},
 			{ID: id("C"), Time: at(10), Kind: event.KindConnect, Source: event.SourceEBPF, Process: odd, Attribution: &unsure, Network: &event.Network{Transport: event.TCP, Direction: "outbound", PeerAddress: "2001:db8::1", PeerPort: 80, Errno: 111}},
+			{ID: id("G"), Time: at(12), Kind: event.KindToolEffects, Source: event.SourceAgent, Attribution: &sure, Tool: &event.Tool{Name: "exec", CallID: "call_81"}, Effects: &event.Effects{Processes: 2, FilesRead: 3, UnexplainedReads: 1, Examples: []string{"read /home/dev/\x1b[31m.env"}}},
 			{ID: id("D"), Time: at(11), Kind: event.KindLost, Source: event.SourceEBPF, Sensor: &event.Sensor{Of: event.KindFileOpen, Lost: 12, Reason: "ring full"}},
 		}, []event.Alert{{
 			ID: id("E"), Time: at(8), Rule: event.RuleRef{Name: "unapproved-endpoint", Severity: event.High, Tags: []string{"attack.t1048.003", "ast01"}},
@@ -167,7 +168,7 @@ func TestVerbsPrintOneObjectALineWithJSON(t *testing.T) {
 		args  []string
 		lines int
 	}{
-		"events":    {newEventsCmd(), nil, 14},
+		"events":    {newEventsCmd(), nil, 15},
 		"alerts":    {newAlertsCmd(), nil, 1},
 		"llm":       {newLLMCmd(), []string{"--limit", "0"}, 2},
 		"skills":    {newSkillsCmd(), nil, 1},

@@ -47,6 +47,8 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 		return e.ofCall(b.Gateway, b.Session, b.ID)
 	case event.ToolResult:
 		return e.ofCall(b.Gateway, b.Session, b.ID)
+	case event.ToolEffects:
+		return e.ofCall(b.Gateway, b.Session, b.ID)
 	case event.LLMCall:
 		return e.ofModel(ev.Time, b)
 	case event.SessionStart:

@@ -379,6 +379,14 @@ type ToolResult struct {
 	Duration                     time.Duration
 }
 
+// ToolEffects says what the processes of a tool call, or OpenClaw for it, were seen to
+// do that the call does not say, and whether it said what was not seen to be done.
+type ToolEffects struct {
+	Gateway, Session, ID string
+	Name                 string // of the tool
+	Effects
+}
+
 // LLMCall is one answer of a model, or its failure.
 type LLMCall struct {
 	Gateway, Agent, Session, SessionKey, Run string
@@ -529,6 +537,7 @@ func (HTTPExchange) Kind() Kind { return KindHTTP }
 func (GatewayFound) Kind() Kind { return KindGateway }
 func (ToolCall) Kind() Kind     { return KindToolCall }
 func (ToolResult) Kind() Kind   { return KindToolResult }
+func (ToolEffects) Kind() Kind  { return KindToolEffects }
 func (LLMCall) Kind() Kind      { return KindLLMCall }
 func (SessionStart) Kind() Kind { return KindSessionStart }
 func (DNSAnswer) Kind() Kind    { return KindDNS }
@@ -563,6 +572,7 @@ func (HTTPExchange) body() {}
 func (GatewayFound) body() {}
 func (ToolCall) body()     {}
 func (ToolResult) body()   {}
+func (ToolEffects) body()  {}
 func (LLMCall) body()      {}
 func (SessionStart) body() {}
 func (Skill) body()        {}

@@ -110,6 +110,7 @@ const (
 	KindGateway      Kind = "gateway.found"
 	KindToolCall     Kind = "tool.call"
 	KindToolResult   Kind = "tool.result"
+	KindToolEffects  Kind = "tool.effects"
 	KindLLMCall      Kind = "llm.call"
 	KindSessionStart Kind = "session.start"
 

@@ -19,6 +19,7 @@ type Record struct {
 	Access      *Accessed    `json:"access,omitempty"`
 	Call        string       `json:"call,omitempty"` // process.credentials, process.namespace: the system call; the process is shown as it was after it
 	Tool        *Tool        `json:"tool,omitempty"`
+	Effects     *Effects     `json:"effects,omitempty"`
 	LLM         *LLM         `json:"llm,omitempty"`
 	Session     *Session     `json:"session,omitempty"`
 	Skill       *SkillChange `json:"skill,omitempty"`
@@ -215,6 +216,24 @@ type Tool struct {
 	PID      int32    `json:"pid,omitempty"`
 	IsError  bool     `json:"is_error,omitempty"`
 	ExitCode *int     `json:"exit_code,omitempty"`
+}
+
+// Effects is what a tool call was seen to do, against what it says. Explained is
+// what its command or arguments name, the skill's own directory and what its
+// SKILL.md names, the directory it starts in, temporary files that it made, and
+// what every program does. Files and hosts are counted once each, up to 1000.
+type Effects struct {
+	Processes         int      `json:"processes,omitempty"` // programs that were run
+	FilesRead         int      `json:"files_read,omitempty"`
+	FilesChanged      int      `json:"files_changed,omitempty"`
+	Hosts             int      `json:"hosts,omitempty"`
+	UnexplainedReads  int      `json:"unexplained_reads,omitempty"`
+	UnexplainedWrites int      `json:"unexplained_writes,omitempty"`
+	UnexplainedHosts  int      `json:"unexplained_hosts,omitempty"`
+	Examples          []string `json:"examples,omitempty"` // the first that are unexplained: read PATH, write PATH, connect HOST
+	Silent            bool     `json:"silent,omitempty"`   // what the call says that it did was not seen, where it would have been
+	Missing           string   `json:"missing,omitempty"`  // silent: what was not seen
+	Unjudged          string   `json:"unjudged,omitempty"` // why it cannot be said whether it is silent
 }
 
 // LLM is one call of a model.

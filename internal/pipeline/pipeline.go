@@ -70,6 +70,7 @@ type Pipeline struct {
 	writers  writers
 	unsigned []unsigned // skills that changed, while it is not known who did it
 	runs     runs
+	ledgers  ledgers
 	stats    Stats
 }
 
@@ -112,7 +113,7 @@ func New(cfg Config) *Pipeline {
 		Config: cfg, engine: attribution.New(cfg.Redactor.String), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
 		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{}, groups: map[findingKey]*findingGroup{}, names: names{}, digests: digests{},
-		claims: claims{}, doors: doors{}, moved: moved{},
+		ledgers: newLedgers(), claims: claims{}, doors: doors{}, moved: moved{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
 	return p
@@ -175,6 +176,7 @@ func (p *Pipeline) Push(ev event.Event) {
 		}
 		ev.Body = *read
 	}
+	p.saying(ev)
 	p.writers.note(ev, scope, p.rootsOf(ev, scope), p.now)
 	p.claims.note(ev.Body, p.now)
 	it := p.newItem(ev, scope)
@@ -251,6 +253,7 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.names.expire(p.now)
 		p.claims.expire(p.now)
 		p.moved.expire(p.now)
+		p.sumUp(false)
 	}
 }
 
@@ -260,6 +263,7 @@ func (p *Pipeline) Flush() {
 	for e := p.order.Front(); e != nil; e = p.order.Front() {
 		p.release(e, true)
 	}
+	p.sumUp(true)
 	p.repeat(true)
 }
 
@@ -321,6 +325,7 @@ func (p *Pipeline) faceless(it *item) bool {
 func (p *Pipeline) finish(it *item) {
 	a := p.attribute(it)
 	view := p.view(it.scope, a)
+	p.doing(it, a, view)
 	rec := p.record(it, a, view)
 	if p.own(it, a, view) {
 		p.stats.Suppressed++

@@ -117,6 +117,11 @@ func (p *Pipeline) fromRecords(rec *event.Record, body event.Body) {
 		rec.Tool = &event.Tool{Name: b.Name, CallID: b.ID, Command: p.Redactor.String(b.Command), Paths: b.Paths, URL: p.Redactor.String(b.URL)}
 	case event.ToolResult:
 		rec.Tool = &event.Tool{CallID: b.ID, PID: b.PID, IsError: b.IsError, ExitCode: b.ExitCode}
+	case event.ToolEffects:
+		rec.Tool = &event.Tool{Name: b.Name, CallID: b.ID}
+		effects := b.Effects
+		effects.Examples = p.clean(effects.Examples)
+		rec.Effects = &effects
 	case event.LLMCall:
 		rec.LLM = &event.LLM{
 			Provider: b.Provider, API: b.API, Model: b.Model, ResponseID: b.ResponseID,

@@ -77,6 +77,11 @@ func telling(r *event.Record) int {
 	switch r.Kind {
 	case event.KindToolCall, event.KindToolResult:
 		return 5
+	case event.KindToolEffects:
+		if x := r.Effects; x != nil && (x.Silent || len(x.Examples) > 0) {
+			return 5
+		}
+		return 0
 	case event.KindConnect, event.KindListen, event.KindAccept, event.KindAccess, event.KindCredentials, event.KindNamespace, event.KindSocket:
 		return 4
 	case event.KindExec:
