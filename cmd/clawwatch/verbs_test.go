@@ -40,6 +40,13 @@ func askVerb(t *testing.T, cmd *cobra.Command, socket string, args ...string) (s
 // seededAgent serves what storySoFar tells, and returns the socket.
 func seededAgent(t *testing.T) string {
 	t.Helper()
+	path, _ := growingAgent(t)
+	return path
+}
+
+// growingAgent is a seededAgent with its store, which the test may add to.
+func growingAgent(t *testing.T) (string, *store.Store) {
+	t.Helper()
 	dir := t.TempDir()
 	s, err := store.Open(filepath.Join(dir, "events.db"), store.Limits{Now: func() time.Time { return storyBegin.Add(time.Hour) }})
 	if err != nil {
@@ -62,7 +69,7 @@ func seededAgent(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	return path
+	return path, s
 }
 
 var storyBegin = time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC)
