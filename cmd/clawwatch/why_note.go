@@ -63,15 +63,14 @@ func who(r *event.Record) string {
 
 // deed is what was done, to be read behind who did it.
 func deed(r *event.Record) string {
-	if r.Sensor != nil {
+	switch {
+	case r.Sensor != nil:
 		return "reported: " + what(r)
-	}
-	switch r.Kind {
-	case event.KindExec:
+	case r.Kind == event.KindExec:
 		return "ran " + command(r.Process)
-	case event.KindConnect:
+	case r.Kind == event.KindConnect && r.Network != nil:
 		return "connected to " + strings.TrimPrefix(what(r), text(string(r.Network.Transport))+" → ")
-	case event.KindToolCall:
+	case r.Kind == event.KindToolCall:
 		return "was to be given the tool call " + what(r)
 	}
 	verbs := map[string]string{

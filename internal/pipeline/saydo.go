@@ -36,12 +36,15 @@ type ledger struct {
 
 	paths  []string // named by the call
 	cwd    string
-	seen   map[string]bool // files and hosts, as in examples
+	seen   map[effect]bool
 	made   map[string]bool // temporary files that it made
 	ran    bool
 	wrote  bool
 	totals event.Effects
 }
+
+// An effect is one thing that a call did: read, write or connect, and to what.
+type effect struct{ word, name string }
 
 // ledgers are the calls that are not summed up yet, and what their gateways did
 // outside of any call that is known.
@@ -71,7 +74,7 @@ func (p *Pipeline) saying(ev event.Event) {
 	case event.ToolCall:
 		key := callKey{b.Gateway, b.Session, b.ID}
 		if len(ls.open) < maxLedgers && ls.open[key] == nil {
-			l := &ledger{call: b, at: ev.Time, seen: map[string]bool{}, made: map[string]bool{}}
+			l := &ledger{call: b, at: ev.Time, seen: map[effect]bool{}, made: map[string]bool{}}
 			l.paths, l.cwd = p.engine.NamedBy(b)
 			ls.open[key] = l
 		}
@@ -178,17 +181,17 @@ func (p *Pipeline) file(l *ledger, it *item, a *event.Attribution, view *policy.
 	if b, ok := it.ev.Body.(event.FileRename); ok && l.made[b.Old] {
 		l.made[b.New] = l.made[b.New] || temporary(b.New)
 	}
-	word, count, unexplained := "read ", &l.totals.FilesRead, &l.totals.UnexplainedReads
+	word, count, unexplained := "read", &l.totals.FilesRead, &l.totals.UnexplainedReads
 	if write {
-		word, count, unexplained = "write ", &l.totals.FilesChanged, &l.totals.UnexplainedWrites
+		word, count, unexplained = "write", &l.totals.FilesChanged, &l.totals.UnexplainedWrites
 	}
-	if !l.first(word+file, count) {
+	if !l.first(effect{word, file}, count) {
 		return
 	}
 	ex := explaining{p, l, it, a, view}
 	if !ex.file(file, write) || other != "" && !ex.file(other, write) {
 		*unexplained++
-		l.example(word + file)
+		l.example(effect{word, file})
 	}
 }
 
@@ -206,28 +209,28 @@ func (p *Pipeline) host(l *ledger, it *item, a *event.Attribution, view *policy.
 	if len(it.names) > 0 {
 		name = it.names[0]
 	}
-	if !l.first("connect "+name, &l.totals.Hosts) {
+	if !l.first(effect{"connect", name}, &l.totals.Hosts) {
 		return
 	}
 	if !(explaining{p, l, it, a, view}).host(peer.Addr(), it.names) {
 		l.totals.UnexplainedHosts++
-		l.example("connect " + name)
+		l.example(effect{"connect", name})
 	}
 }
 
 // first counts an effect that is new, up to the bound.
-func (l *ledger) first(effect string, count *int) bool {
-	if l.seen[effect] || len(l.seen) >= maxEffects {
+func (l *ledger) first(e effect, count *int) bool {
+	if l.seen[e] || len(l.seen) >= maxEffects {
 		return false
 	}
-	l.seen[effect] = true
+	l.seen[e] = true
 	*count++
 	return true
 }
 
-func (l *ledger) example(s string) {
+func (l *ledger) example(e effect) {
 	if len(l.totals.Examples) < maxExamples {
-		l.totals.Examples = append(l.totals.Examples, s)
+		l.totals.Examples = append(l.totals.Examples, e.word+" "+e.name)
 	}
 }
 
