@@ -146,8 +146,8 @@ func (s *skill) read(r *root) event.Skill {
 		Installer: a.installer,
 		Installed: a.installed,
 		OwnerUID:  a.owner,
-		EnvNames:  c.envNames,
 		Declares:  a.declares,
+		EnvNames:  c.envNames,
 	}
 	var errs []string
 	for _, e := range []string{a.err, c.err} {

@@ -105,12 +105,12 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
 	if ev.Proc != x.root {
 		of = append(of, event.Evidence{Kind: "lineage", Detail: fmt.Sprintf("descends by fork from process %d, the root of that command", x.root.PID)})
 	}
-	for i := range of {
-		of[i].Time = x.started
-	}
 	sig.script, sig.callers, sig.cwd = s.script, s.caller, s.cwd
 	for _, id := range x.scripts {
 		sig.mentioned.add(id)
+	}
+	for i := range of {
+		of[i].Time = x.started
 	}
 	var why []event.Evidence
 	a.Skill, a.Confidence, a.Candidates, why = weigh(sig)
@@ -239,9 +239,12 @@ func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) *call
 	case 1:
 		c := fits[0]
 		fill(a, c)
-		a.Evidence = []event.Evidence{{Kind: "tool_path", Detail: fmt.Sprintf("tool call %s (%s) named this path and ran at this time", c.ID, c.Name), Time: c.at}}
+		a.Evidence = []event.Evidence{{Kind: "tool_path", Detail: fmt.Sprintf("tool call %s (%s) named this path and ran at this time", c.ID, c.Name)}}
 	default:
 		a.Evidence = []event.Evidence{e.shared(a, fits)}
+	}
+	for i := range a.Evidence {
+		a.Evidence[i].Time = fits[0].at
 	}
 	sig := g.signals(fits...)
 	for _, p := range paths {

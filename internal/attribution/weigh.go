@@ -167,7 +167,7 @@ func (s signals) evidence() []event.Evidence {
 		if !r.opened {
 			seen = "but was not seen to open it, so this counts as a mention"
 		}
-		addAt(r.at, "script_path", "process %d was started with %s of skill %s %s", r.proc.PID, r.path, r.skill.Name, seen)
+		add("script_path", "process %d was started with %s of skill %s %s", r.proc.PID, r.path, r.skill.Name, seen)
 	}
 	if len(s.callers) > 0 {
 		add("calling_script", "that script was itself started by a script of: %s", s.callers.names())
@@ -183,6 +183,11 @@ func (s signals) evidence() []event.Evidence {
 	}
 	if len(s.cwd) > 0 {
 		add("working_directory", "the working directory is in skill %s, which proves nothing alone", s.cwd.names())
+	}
+	for i := range why {
+		if why[i].Kind == "script_path" {
+			why[i].Time = s.script.at
+		}
 	}
 	return why
 }

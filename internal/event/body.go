@@ -379,14 +379,6 @@ type ToolResult struct {
 	Duration                     time.Duration
 }
 
-// ToolEffects says what the processes of a tool call, or OpenClaw for it, were seen to
-// do that the call does not say, and whether it said what was not seen to be done.
-type ToolEffects struct {
-	Gateway, Session, ID string
-	Name                 string // of the tool
-	Effects
-}
-
 // LLMCall is one answer of a model, or its failure.
 type LLMCall struct {
 	Gateway, Agent, Session, SessionKey, Run string
@@ -421,8 +413,8 @@ type Skill struct {
 	Installer string    // source of the install metadata: clawhub, path, git, …; empty: copied by hand
 	Installed time.Time // from metadata, else the modification time of SKILL.md
 	OwnerUID  uint32    // owner of SKILL.md
-	EnvNames  []string  // variable names that look like secrets and occur in its files
 	Declares  Declared  // what its SKILL.md says that it needs
+	EnvNames  []string  // variable names that look like secrets and occur in its files
 	Err       string    // why hash or metadata are incomplete
 }
 
@@ -537,7 +529,6 @@ func (HTTPExchange) Kind() Kind { return KindHTTP }
 func (GatewayFound) Kind() Kind { return KindGateway }
 func (ToolCall) Kind() Kind     { return KindToolCall }
 func (ToolResult) Kind() Kind   { return KindToolResult }
-func (ToolEffects) Kind() Kind  { return KindToolEffects }
 func (LLMCall) Kind() Kind      { return KindLLMCall }
 func (SessionStart) Kind() Kind { return KindSessionStart }
 func (DNSAnswer) Kind() Kind    { return KindDNS }
@@ -572,7 +563,6 @@ func (HTTPExchange) body() {}
 func (GatewayFound) body() {}
 func (ToolCall) body()     {}
 func (ToolResult) body()   {}
-func (ToolEffects) body()  {}
 func (LLMCall) body()      {}
 func (SessionStart) body() {}
 func (Skill) body()        {}

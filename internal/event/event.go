@@ -108,9 +108,9 @@ const (
 	KindDigest      Kind = "process.digest"
 
 	KindGateway      Kind = "gateway.found"
+	KindToolEffects  Kind = "tool.effects"
 	KindToolCall     Kind = "tool.call"
 	KindToolResult   Kind = "tool.result"
-	KindToolEffects  Kind = "tool.effects"
 	KindLLMCall      Kind = "llm.call"
 	KindSessionStart Kind = "session.start"
 

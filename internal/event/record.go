@@ -218,24 +218,6 @@ type Tool struct {
 	ExitCode *int     `json:"exit_code,omitempty"`
 }
 
-// Effects is what a tool call was seen to do, against what it says. Explained is
-// what its command or arguments name, the skill's own directory and what its
-// SKILL.md names, the directory it starts in, temporary files that it made, and
-// what every program does. Files and hosts are counted once each, up to 1000.
-type Effects struct {
-	Processes         int      `json:"processes,omitempty"` // programs that were run
-	FilesRead         int      `json:"files_read,omitempty"`
-	FilesChanged      int      `json:"files_changed,omitempty"`
-	Hosts             int      `json:"hosts,omitempty"`
-	UnexplainedReads  int      `json:"unexplained_reads,omitempty"`
-	UnexplainedWrites int      `json:"unexplained_writes,omitempty"`
-	UnexplainedHosts  int      `json:"unexplained_hosts,omitempty"`
-	Examples          []string `json:"examples,omitempty"` // the first that are unexplained: read PATH, write PATH, connect HOST
-	Silent            bool     `json:"silent,omitempty"`   // what the call says that it did was not seen, where it would have been
-	Missing           string   `json:"missing,omitempty"`  // silent: what was not seen
-	Unjudged          string   `json:"unjudged,omitempty"` // why it cannot be said whether it is silent
-}
-
 // LLM is one call of a model.
 type LLM struct {
 	Provider         string `json:"provider"`

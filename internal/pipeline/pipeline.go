@@ -176,9 +176,9 @@ func (p *Pipeline) Push(ev event.Event) {
 		}
 		ev.Body = *read
 	}
-	p.saying(ev)
 	p.writers.note(ev, scope, p.rootsOf(ev, scope), p.now)
 	p.claims.note(ev.Body, p.now)
+	p.saying(ev)
 	it := p.newItem(ev, scope)
 	if b, ok := ev.Body.(event.DNSAnswer); ok && p.trusted(it, b) {
 		p.names.learn(it.asker(), b, p.now)
@@ -247,13 +247,13 @@ func (p *Pipeline) Tick(now time.Time) {
 	p.repeat(false)
 	if p.now.Sub(p.swept) >= sweep {
 		p.swept = p.now
+		p.sumUp(false)
 		p.table.Expire(p.now)
 		p.runs.expire(p.now)
 		p.writers.expire(p.now)
 		p.names.expire(p.now)
 		p.claims.expire(p.now)
 		p.moved.expire(p.now)
-		p.sumUp(false)
 	}
 }
 
