@@ -38,9 +38,9 @@ func followTree(ctx context.Context, c *api.Client, q store.Query, slides bool, 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	changed, ended := make(chan struct{}, 1), make(chan error, 1)
+	follow := q
+	follow.Limit, follow.Since = 0, time.Time{} // what comes from now on
 	go func() {
-		follow := q
-		follow.Limit, follow.Since = 0, time.Time{} // what comes from now on
 		for _, err := range c.Events(ctx, follow, true) {
 			if err != nil {
 				ended <- err
