@@ -79,12 +79,15 @@ func (x explaining) own(file string) bool {
 	return slices.ContainsFunc(x.a.Candidates, func(id event.SkillID) bool { return below(file, id.Dir) })
 }
 
-// atHand: in the directory that the call starts in, unless the policy restricts
-// it, as it does the files that tell an agent who it is.
+// atHand: in the directory that the call starts in, unless it is a skill's, or
+// the policy restricts it, as it does the files that tell an agent who it is.
 func (x explaining) atHand(file string, write bool) bool {
 	home := ""
 	if g := x.it.scope.Gateway(); g != nil {
 		home = g.Home
+		if slices.ContainsFunc(g.SkillRoots, func(root string) bool { return below(file, root) }) {
+			return false
+		}
 	}
 	return !above(x.call.cwd, home) && below(file, x.call.cwd) && x.view.Directory(file, write, x.a.Skill) != policy.Restricted
 }

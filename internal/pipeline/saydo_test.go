@@ -70,11 +70,12 @@ func TestWhatACallDoesBesidesWhatItSaysIsUnexplained(t *testing.T) {
 	b.opened(21.4, "/home/dev/.ssh/id_ed25519")
 	b.opened(21.4, "/proc/10/environ")
 	b.push(21.4, proc(101), event.FileOpen{Path: "/home/dev/.bashrc", Write: true})
+	b.push(21.4, proc(101), event.FileOpen{Path: workspace + "/skills/other/SKILL.md", Write: true, Create: true})
 	b.push(21.4, proc(101), event.FileRename{Old: "/tmp/w.2", New: "/home/dev/.config/x"})
 	connect("192.0.2.66", 8080)
 	got := b.ended(25, "call1")
-	const want = "[read /home/dev/.ssh/id_ed25519 read /proc/10/environ write /home/dev/.bashrc write /home/dev/.config/x connect 192.0.2.66]"
-	if fmt.Sprint(got.Examples) != want || got.UnexplainedReads != 2 || got.UnexplainedWrites != 2 || got.UnexplainedHosts != 1 {
+	const want = "[read /home/dev/.ssh/id_ed25519 read /proc/10/environ write /home/dev/.bashrc write " + workspace + "/skills/other/SKILL.md write /home/dev/.config/x]"
+	if fmt.Sprint(got.Examples) != want || got.UnexplainedReads != 2 || got.UnexplainedWrites != 3 || got.UnexplainedHosts != 1 {
 		t.Errorf("got %+v\nwant %s", got, want)
 	}
 	if got.Silent || got.Unjudged != "" || got.Processes != 2 || got.Hosts != 2 {
