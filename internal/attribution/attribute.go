@@ -36,6 +36,7 @@ func (e *Engine) cleaned(a *event.Attribution) *event.Attribution {
 		for i := range a.Evidence {
 			a.Evidence[i].Detail = e.clean(a.Evidence[i].Detail)
 		}
+		sourced(a.Evidence)
 	}
 	return a
 }
@@ -45,6 +46,8 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 	case event.ToolCall:
 		return e.ofCall(b.Gateway, b.Session, b.ID)
 	case event.ToolResult:
+		return e.ofCall(b.Gateway, b.Session, b.ID)
+	case event.ToolEffects:
 		return e.ofCall(b.Gateway, b.Session, b.ID)
 	case event.LLMCall:
 		return e.ofModel(ev.Time, b)
@@ -109,6 +112,9 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
 	sig.script, sig.callers, sig.cwd = s.script, s.caller, s.cwd
 	for _, id := range x.scripts {
 		sig.mentioned.add(id)
+	}
+	for i := range of {
+		of[i].Time = x.started
 	}
 	of = append(of, e.inherit(&sig, s)...)
 	var why []event.Evidence
@@ -241,6 +247,9 @@ func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) *call
 		a.Evidence = []event.Evidence{{Kind: "tool_path", Detail: fmt.Sprintf("tool call %s (%s) named this path and ran at this time", c.ID, c.Name)}}
 	default:
 		a.Evidence = []event.Evidence{e.shared(a, fits)}
+	}
+	for i := range a.Evidence {
+		a.Evidence[i].Time = fits[0].at
 	}
 	sig := g.signals(fits...)
 	for _, p := range paths {

@@ -466,8 +466,18 @@ type Skill struct {
 	Installer string    // source of the install metadata: clawhub, path, git, …; empty: copied by hand
 	Installed time.Time // from metadata, else the modification time of SKILL.md
 	OwnerUID  uint32    // owner of SKILL.md
+	Declares  Declared  // what its SKILL.md says that it needs
 	EnvNames  []string  // variable names that look like secrets and occur in its files
 	Err       string    // why hash or metadata are incomplete
+}
+
+// Declared is what a SKILL.md says of what its skill needs: in the requirements
+// of its frontmatter, and in the commands, variables and URLs of its text. The
+// author may leave out anything.
+type Declared struct {
+	Bins  []string `json:"bins,omitempty"`  // programs, by name
+	Envs  []string `json:"envs,omitempty"`  // variables
+	Hosts []string `json:"hosts,omitempty"` // names, or addresses
 }
 
 // A Change says how a skill came to be reported.

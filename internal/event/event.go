@@ -110,6 +110,7 @@ const (
 	KindDigest      Kind = "process.digest"
 
 	KindGateway      Kind = "gateway.found"
+	KindToolEffects  Kind = "tool.effects"
 	KindToolCall     Kind = "tool.call"
 	KindToolResult   Kind = "tool.result"
 	KindLLMCall      Kind = "llm.call"
