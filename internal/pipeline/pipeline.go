@@ -150,7 +150,7 @@ func (p *Pipeline) Push(ev event.Event) {
 	}
 	scope := p.engine.Observe(ev)
 	switch b := ev.Body.(type) {
-	case event.Candidate:
+	case event.Candidate, event.ToolPhase:
 		return
 	case event.GatewayFound:
 		delete(p.views, b.ID)
