@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -162,6 +163,8 @@ type Tool struct {
 	ID      string `expr:"id"`
 	Name    string `expr:"name"`
 	Command string `expr:"command"`
+	// why the tag that the process was handed by clawwatch's plugin, or by a forger, is not its own; empty: nothing is wrong with it
+	ForgedTag string `expr:"forged_tag"`
 }
 
 // LLM is one call of a model.
@@ -295,7 +298,7 @@ func (e *Env) attribution(in Input) {
 		e.Session = Session{Key: session.Key, Channel: session.Channel}
 	}
 	if tool != nil {
-		e.Tool = Tool{tool.CallID, tool.Name, tool.Command}
+		e.Tool = Tool{ID: tool.CallID, Name: tool.Name, Command: tool.Command}
 	}
 	a := in.Record.Attribution
 	if a == nil {
@@ -307,6 +310,9 @@ func (e *Env) attribution(in Input) {
 	}
 	if e.Tool.ID == "" {
 		e.Tool.ID = a.ToolCall
+	}
+	if i := slices.IndexFunc(a.Evidence, func(w event.Evidence) bool { return w.Kind == event.EvidenceForgedTag }); i >= 0 {
+		e.Tool.ForgedTag = a.Evidence[i].Detail
 	}
 	e.Skill.Confidence = string(a.Confidence)
 	if s := a.Skill; s != nil {

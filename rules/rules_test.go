@@ -55,7 +55,7 @@ func TestBuiltinRulesDoAsTheirTestsSay(t *testing.T) {
 func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.T) {
 	want := []string{
 		"agent-socket-access medium", "configuration-rejected high", "container-runtime-access high",
-		"environment-access medium", "file-outside-approved-directories medium", "fileless-execution high", "gateway-accessed-from-outside low",
+		"environment-access medium", "file-outside-approved-directories medium", "fileless-execution high", "forged-attribution-tag high", "gateway-accessed-from-outside low",
 		"gateway-tampering high", "llm-auth-failure high",
 		"openclaw-files-touched-from-outside medium", "openclaw-secrets-read-by-its-user low", "openclaw-secrets-read-from-outside high",
 		"process-injection high", "raw-socket medium", "restricted-data-access high",

@@ -79,6 +79,8 @@ type Scope struct {
 	cwd    skillSet   // skill whose directory was the working directory
 	broker bool       // OpenClaw's spawn broker
 	root   event.ProcID
+	tag    string // of clawwatch's plugin, where it is not that of the execution's root
+	tagAt  time.Time
 
 	answers [2]answer // for the root of the execution, and for what descends from it
 }
@@ -132,6 +134,7 @@ type origin struct {
 	proc    event.ProcID
 	gateway *gateway
 	seen    time.Time
+	joined  time.Time // its plugin did, or lost count; zero: there is none
 }
 
 // A scriptRun is a skill's script, or program, in execution.
@@ -169,7 +172,7 @@ func (e *Engine) Forget(id event.ProcID) { delete(e.scopes, id) }
 // the acting process after the fact. Nil: the process is in no known tree.
 func (e *Engine) Observe(ev event.Event) *Scope {
 	switch ev.Body.(type) {
-	case event.GatewayFound, event.Skill, event.SessionStart, event.ToolCall, event.ToolResult:
+	case event.GatewayFound, event.Skill, event.SessionStart, event.ToolCall, event.ToolResult, event.ToolPhase:
 		e.version++
 	}
 	switch b := ev.Body.(type) {
@@ -197,6 +200,8 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 		e.gateway(b.Gateway).call(ev.Time, b)
 	case event.ToolResult:
 		e.gateway(b.Gateway).result(ev.Time, b)
+	case event.ToolPhase:
+		e.phase(ev, b)
 	}
 	return e.scopes[ev.Proc]
 }
@@ -269,7 +274,10 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 	}
 	if next.role == event.RoleTool {
 		e.annotate(&next, ev, b)
-		if s.exec == next.exec && s.script == next.script && slices.Equal(s.cwd, next.cwd) {
+		if next.tag, next.tagAt = b.Tag, ev.Time; b.Tag == next.exec.tag {
+			next.tag = ""
+		}
+		if s.exec == next.exec && s.script == next.script && s.tag == next.tag && slices.Equal(s.cwd, next.cwd) {
 			e.scopes[ev.Proc] = s // nothing new: it stands for what it stood for
 			return
 		}
@@ -281,7 +289,7 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 // watched: nothing but the variables it has says whose it is.
 func (e *Engine) claimed(ev event.Event, b event.Exec) *Scope {
 	o := &origin{proc: ev.Proc, gateway: e.gateway(b.Claim), seen: ev.Time}
-	x := &execution{root: ev.Proc, origin: o, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true}
+	x := &execution{root: ev.Proc, origin: o, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true, old: true}
 	return &Scope{role: event.RoleTool, origin: o, exec: x, root: ev.Proc}
 }
 
@@ -300,7 +308,7 @@ func (e *Engine) classify(ev event.Event, b event.Exec, s *Scope) (event.Role, *
 	}
 	x := &execution{
 		root: ev.Proc, origin: s.origin, command: text, truncated: b.ArgsTruncated,
-		started: ev.Time, cwd: b.Cwd,
+		started: ev.Time, cwd: b.Cwd, tag: b.Tag, old: b.Snapshot,
 	}
 	e.open = append(e.open, x)
 	return event.RoleTool, x
@@ -374,6 +382,9 @@ func (e *Engine) Settled(s *Scope, ev event.Event, arrived time.Time) bool {
 	switch s.role {
 	case event.RoleTool:
 		if !s.exec.decided {
+			return false
+		}
+		if _, wait := e.strange(s); wait {
 			return false
 		}
 		return s.script == nil || s.script.opened || e.now.Sub(s.script.at) >= opening

@@ -33,3 +33,7 @@ type Evidence struct {
 	Kind   string `json:"kind"`   // exec_argv, lineage, script_path, working_directory, skill_read, …
 	Detail string `json:"detail"` // what was seen; for a rejected candidate: why
 }
+
+// EvidenceForgedTag is the kind of evidence that says: the process was handed a
+// tag of clawwatch's plugin that is not its own. It never speaks for anybody.
+const EvidenceForgedTag = "forged_tag"
