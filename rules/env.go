@@ -163,8 +163,8 @@ type Tool struct {
 	ID      string `expr:"id"`
 	Name    string `expr:"name"`
 	Command string `expr:"command"`
-	// why the tag that the process was handed by clawwatch's plugin, or by a forger, is not its own; empty: nothing is wrong with it
-	ForgedTag string `expr:"forged_tag"`
+	// Why the tag of clawwatch's plugin that the process was handed is not its own.
+	ForgedTag string `expr:"forged_tag"` // empty: it is, or there is none, or nothing can be said
 }
 
 // LLM is one call of a model.

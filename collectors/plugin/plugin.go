@@ -6,7 +6,7 @@
 // Anybody may connect to the socket. Who is believed is decided by the kernel's
 // word for the peer: a living process that is known as OpenClaw's, with the user
 // that it is known with. What such a process says is still hostile text: lines
-// of at most 4 KiB, so many a second, short strings, and a tag of one shape. All
+// of at most 8 KiB, so many a second, short strings, and a tag of one shape. All
 // else is dropped, counted, and told as sensor.lost.
 //
 // It costs nothing where no plugin is installed, and two reads of /proc for each
@@ -39,11 +39,10 @@ const Variable = "CLAWWATCH_CALL"
 const (
 	maxPeers    = 32 // connections at a time
 	maxUnknown  = 8  // of them, those of processes that are not known yet
-	maxLine     = 4 << 10
+	maxLine     = 8 << 10
 	maxMistakes = 16 // lines that are none, until the peer is sent away
 	perSecond   = 500
 	burst       = 2000
-	patience    = 5 * time.Second        // for a gateway that is not known yet
 	glance      = 100 * time.Millisecond // between two looks whether it is
 	reportEvery = time.Minute            // of what was dropped
 	firstReport = time.Second
@@ -57,6 +56,8 @@ type Config struct {
 	Proc     fs.FS             // /proc
 	// Known gives the OpenClaw process that has this PID now.
 	Known func(pid int32) (event.ProcID, event.GatewayFound, bool)
+	// Patience is for a gateway that is not known yet; 0: 5 s.
+	Patience time.Duration
 }
 
 // A Collector listens. Tag may be called from any goroutine.
@@ -75,6 +76,9 @@ type Collector struct {
 
 // New gives a Collector that does not listen yet.
 func New(cfg Config) *Collector {
+	if cfg.Patience == 0 {
+		cfg.Patience = 5 * time.Second
+	}
 	return &Collector{
 		cfg: cfg, peers: map[*net.UnixConn]bool{}, dropped: map[string]uint64{},
 		reads: budget{rate: tagsASecond, most: tagsASecond},
@@ -180,7 +184,7 @@ func (c *Collector) peer(ctx context.Context, conn *net.UnixConn) (event.ProcID,
 	if err != nil {
 		return event.ProcID{}, event.GatewayFound{}, err
 	}
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(c.cfg.Patience); ; {
 		id, g, ok := c.cfg.Known(cred.Pid)
 		if ok && id != first {
 			return event.ProcID{}, event.GatewayFound{}, errors.New("the process that connected is gone")

@@ -74,8 +74,9 @@ type message struct {
 	Lost    uint32 `json:"lost"`
 }
 
-// maxText bounds the names in a message.
-const maxText = 256
+// maxText bounds the names in a message, in bytes: the plugin says at most 256
+// UTF-16 units.
+const maxText = 768
 
 // parse reads one line. Fields that it does not know are ignored, as a later
 // plugin may have more.

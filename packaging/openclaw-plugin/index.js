@@ -18,7 +18,10 @@ import { Line } from "./line.js";
 
 const VARIABLE = "CLAWWATCH_CALL";
 const SOCKET = "/run/clawwatch/plugin.sock";
-const CURRENT = Symbol.for("clawwatch.plugin.line"); // of this process: a reload must not leave the last one's open
+
+// The lines of this process, by socket. OpenClaw registers a plugin more than
+// once, and it does not say which of them it goes on with.
+const LINES = Symbol.for("clawwatch.plugin.lines.1");
 
 // text keeps out what is no short text: of an id cut short nothing could be found.
 const text = (v) => (typeof v === "string" && v.length > 0 && v.length <= 256 ? v : undefined);
@@ -33,9 +36,9 @@ export function hooks(say) {
   const call = (event, ctx) => ({
     ...who(ctx), run: text(ctx?.runId ?? event?.runId), call: text(event?.toolCallId ?? ctx?.toolCallId), tool: text(event?.toolName),
   });
-  return {
-    before_tool_call: (event, ctx) => say({ ev: "begin", ...call(event, ctx) }),
-    after_tool_call: (event, ctx) => say({ ev: "end", ...call(event, ctx), open: goesOn(event?.result?.details?.status) }),
+  return { // void: what before_tool_call returns would change the call
+    before_tool_call: (event, ctx) => void say({ ev: "begin", ...call(event, ctx) }),
+    after_tool_call: (event, ctx) => void say({ ev: "end", ...call(event, ctx), open: goesOn(event?.result?.details?.status) }),
     resolve_exec_env: (event, ctx) => {
       if (event?.host !== "gateway" || !text(ctx?.sessionId)) return undefined;
       const tag = randomBytes(16).toString("hex");
@@ -58,9 +61,10 @@ export default {
     } catch {
       // the agent knows it anyway; it would only have been compared
     }
-    globalThis[CURRENT]?.close();
-    const line = new Line(text(api.pluginConfig?.socket) ?? SOCKET, { ev: "hello", state });
-    globalThis[CURRENT] = line;
+    const lines = (globalThis[LINES] ??= new Map());
+    const socket = text(api.pluginConfig?.socket) ?? SOCKET;
+    const line = lines.get(socket) ?? new Line(socket, { ev: "hello", state });
+    lines.set(socket, line);
     const safe = (hook) => (event, ctx) => {
       try {
         return hook(event, ctx);
@@ -68,6 +72,9 @@ export default {
         return undefined; // better not told than a call that fails
       }
     };
-    for (const [name, hook] of Object.entries(hooks((message) => line.say(message)))) api.on(name, safe(hook), { priority: 1000 });
+    for (const [name, hook] of Object.entries(hooks((message) => line.say(message)))) {
+      // Of several plugins that set a variable the last one counts.
+      api.on(name, safe(hook), { priority: name === "resolve_exec_env" ? -1000 : 1000 });
+    }
   },
 };

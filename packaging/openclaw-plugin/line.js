@@ -17,7 +17,6 @@ export class Line {
   #socket;
   #ready = false; // connected, and the socket takes more
   #retryAt = 0;
-  #closed = false;
 
   // hello is said first on every connection.
   constructor(path, hello) {
@@ -26,19 +25,12 @@ export class Line {
   }
 
   say(message) {
-    if (this.#closed) return;
     if (this.#queue.length >= QUEUE) {
       this.#queue.shift(); // the oldest is worth least
       this.#lost++;
     }
     this.#queue.push({ v: 1, t: Date.now(), ...message });
     this.#flush();
-  }
-
-  close() {
-    this.#closed = true;
-    this.#queue = [];
-    this.#drop(this.#socket);
   }
 
   // waiting is how many messages are queued, for the tests.
@@ -87,8 +79,6 @@ export class Line {
   }
 
   #drop(socket) {
-    if (!socket) return;
-    socket.destroy();
     if (socket !== this.#socket) return;
     this.#socket = undefined;
     this.#ready = false;

@@ -38,7 +38,8 @@ func TestThePluginTellsIdenticalCommandsApart(t *testing.T) {
 	t.Cleanup(api.Close)
 	s := stage{deed: "/bin/true", endpoint: newEndpoint(t), sink: newSink(t)}
 	stage := s.with(newGateway(t, in, filepath.Join(dir, "plain"), false, api.URL+"/v1", s.vars(dir)))
-	stage.linkPlugin(t, filepath.Join(dir, "agent", "plugin.sock"))
+	socket := filepath.Join(dir, "agent", "plugin.sock")
+	stage.fromPage(t, "openclaw", socket)
 	watch := startAgent(t, filepath.Join(dir, "agent"), s.endpoint, "")
 	stage.start(t)
 	watch.awaitGateway(t, stage.gateway)
@@ -46,21 +47,35 @@ func TestThePluginTellsIdenticalCommandsApart(t *testing.T) {
 	p := twins{stage: stage, llm: llm}
 	p.play(t)
 	p.check(t, watch)
+	stage.fromPage(t, "openclaw-end", socket)
+	if settings := filepath.Join(stage.state, "openclaw.json"); fileHas(settings, "openclaw-plugin") {
+		t.Errorf("the plugin is still in %s", settings)
+	}
 }
 
-// linkPlugin does what docs/plugin.md tells an operator to do.
-func (g *gateway) linkPlugin(t *testing.T, socket string) {
+// fromPage does what docs/plugin.md tells an operator to do, with the paths of
+// this run.
+func (g *gateway) fromPage(t *testing.T, language, socket string) {
 	t.Helper()
+	page, err := os.ReadFile("../../docs/plugin.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir, err := filepath.Abs("../../packaging/openclaw-plugin")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{
-		{"plugins", "install", "--link", dir, "--force", "--accept-capabilities"},
-		{"config", "set", "plugins.entries.clawwatch.config.socket", socket},
-	} {
-		if out, err := g.openclaw(t.Context(), args...).CombinedOutput(); err != nil {
-			t.Fatalf("openclaw %q: %v\n%s", args, err, out)
+	paths := strings.NewReplacer("/usr/share/clawwatch/openclaw-plugin", dir, "/run/clawwatch/plugin.sock", socket)
+	blocks := regexp.MustCompile("(?ms)^```sh "+language+"\n(.*?)^```$").FindAllSubmatch(page, -1)
+	if len(blocks) == 0 {
+		t.Fatalf("the page has no commands of the kind %q", language)
+	}
+	for _, b := range blocks {
+		for line := range strings.Lines(string(b[1])) {
+			args := strings.Fields(paths.Replace(line))[1:] // openclaw itself
+			if out, err := g.openclaw(t.Context(), args...).CombinedOutput(); err != nil {
+				t.Fatalf("openclaw %q: %v\n%s", args, err, out)
+			}
 		}
 	}
 }
