@@ -53,6 +53,7 @@ export default {
   name: "clawwatch",
   description: "Tells the clawwatch agent of this host when tool calls begin and end",
   register(api) {
+    if (api.registrationMode !== undefined && api.registrationMode !== "full") return; // it only looks what there is
     // A gateway that was started by a tool call must not hand that call's tag on.
     delete process.env[VARIABLE];
     let state;

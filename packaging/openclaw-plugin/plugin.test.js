@@ -128,9 +128,9 @@ test("what runs elsewhere, or in no known session, gets no tag", () => {
 });
 
 // register gives the hooks that the plugin registers.
-function register(socket, runtime = { state: { resolveStateDir: () => tmpdir() } }) {
+function register(socket, runtime = { state: { resolveStateDir: () => tmpdir() } }, registrationMode = "full") {
   const registered = {};
-  plugin.register({ pluginConfig: { socket }, runtime, on: (name, hook) => (registered[name] = hook) });
+  plugin.register({ pluginConfig: { socket }, runtime, registrationMode, on: (name, hook) => (registered[name] = hook) });
   return registered;
 }
 
@@ -152,6 +152,10 @@ test("registered twice, the hooks of either registration are heard", async (t) =
   await until("both are heard", () => lines.length === 3);
   assert.deepEqual(lines.map((m) => m.call), [undefined, "c1", "c2"]);
   assert.equal(peers.size, 1);
+});
+
+test("where OpenClaw only looks what there is, there is nothing", (t) => {
+  assert.deepEqual(register(place(t), undefined, "discovery"), {});
 });
 
 test("a gateway that a tool call started does not hand on that call's tag", (t) => {
