@@ -20,7 +20,8 @@ const VARIABLE = "CLAWWATCH_CALL";
 const SOCKET = "/run/clawwatch/plugin.sock";
 
 // The lines of this process, by socket. OpenClaw registers a plugin more than
-// once, and it does not say which of them it goes on with.
+// once, and the hooks that it calls can be those of a later registration that
+// says of itself that it only looks what there is ("discovery").
 const LINES = Symbol.for("clawwatch.plugin.lines.1");
 
 // text keeps out what is no short text: of an id cut short nothing could be found.
@@ -53,7 +54,6 @@ export default {
   name: "clawwatch",
   description: "Tells the clawwatch agent of this host when tool calls begin and end",
   register(api) {
-    if (api.registrationMode !== undefined && api.registrationMode !== "full") return; // it only looks what there is
     // A gateway that was started by a tool call must not hand that call's tag on.
     delete process.env[VARIABLE];
     let state;

@@ -146,16 +146,12 @@ test("no hook throws, whatever it is given", (t) => {
 test("registered twice, the hooks of either registration are heard", async (t) => {
   const path = place(t);
   const { lines, peers } = await agent(t, path);
-  const [first, second] = [register(path), register(path)];
+  const [first, second] = [register(path), register(path, undefined, "discovery")];
   first.before_tool_call({ toolCallId: "c1" }, { sessionId: "s1" });
   second.before_tool_call({ toolCallId: "c2" }, { sessionId: "s1" });
   await until("both are heard", () => lines.length === 3);
   assert.deepEqual(lines.map((m) => m.call), [undefined, "c1", "c2"]);
   assert.equal(peers.size, 1);
-});
-
-test("where OpenClaw only looks what there is, there is nothing", (t) => {
-  assert.deepEqual(register(place(t), undefined, "discovery"), {});
 });
 
 test("a gateway that a tool call started does not hand on that call's tag", (t) => {
