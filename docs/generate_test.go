@@ -385,7 +385,7 @@ func kindsOf(t *testing.T, src source) map[string]string {
 			t.Errorf("nothing says what %s is", kind)
 		}
 	}
-	for _, kind := range []event.Kind{event.KindCandidate, event.KindLeft, event.KindDigest} {
+	for _, kind := range []event.Kind{event.KindCandidate, event.KindLeft, event.KindToolPhase, event.KindDigest} {
 		delete(about, string(kind)) // never leaves the agent
 	}
 	return about

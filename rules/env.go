@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -164,6 +165,8 @@ type Tool struct {
 	ID      string `expr:"id"`
 	Name    string `expr:"name"`
 	Command string `expr:"command"`
+	// Why the tag of clawwatch's plugin that the process was handed is not its own.
+	ForgedTag string `expr:"forged_tag"` // empty: it is, or there is none, or nothing can be said
 }
 
 // Effects is what a tool call was seen to do, against what it says; see Effects
@@ -319,7 +322,7 @@ func (e *Env) attribution(in Input) {
 		e.Session = Session{Key: session.Key, Channel: session.Channel}
 	}
 	if tool != nil {
-		e.Tool = Tool{tool.CallID, tool.Name, tool.Command}
+		e.Tool = Tool{ID: tool.CallID, Name: tool.Name, Command: tool.Command}
 	}
 	a := in.Record.Attribution
 	if a == nil {
@@ -331,6 +334,9 @@ func (e *Env) attribution(in Input) {
 	}
 	if e.Tool.ID == "" {
 		e.Tool.ID = a.ToolCall
+	}
+	if i := slices.IndexFunc(a.Evidence, func(w event.Evidence) bool { return w.Kind == event.EvidenceForgedTag }); i >= 0 {
+		e.Tool.ForgedTag = a.Evidence[i].Detail
 	}
 	e.Skill.Confidence = string(a.Confidence)
 	if s := a.Skill; s != nil {

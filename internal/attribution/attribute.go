@@ -86,7 +86,7 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
 	x, g := s.exec, s.origin.gateway
 	var sig signals
-	var of []event.Evidence
+	of := append(e.forgery(s), x.tagEvidence()...)
 	switch {
 	case x.call != nil:
 		fill(a, x.call)
@@ -105,6 +105,13 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event) {
 	default:
 		of = append(of, event.Evidence{Kind: "exec_argv", Detail: "no recorded tool call has the command of process " + fmt.Sprint(x.root.PID)})
 		sig = signals{mentioned: g.mentioned(x.command, x.cwd)}
+		if x.tagged != nil { // the run is not known, so what its session read counts as read before
+			_, sig.earlier = g.reads(x.tagged.session, "\x00", x.started)
+		}
+	}
+	if x.tagged != nil {
+		ses := x.tagged.session
+		a.Agent, a.Session, a.SessionKey = ses.agent, ses.id, ses.key
 	}
 	if ev.Proc != x.root {
 		of = append(of, event.Evidence{Kind: "lineage", Detail: fmt.Sprintf("descends by fork from process %d, the root of that command", x.root.PID)})
@@ -271,6 +278,9 @@ func (e *Engine) inProcess(a *event.Attribution, s *Scope, ev event.Event) *call
 const slack = time.Second
 
 func during(c *call, at time.Time) bool {
+	if runs, known := c.runs(at); known {
+		return runs
+	}
 	if at.Before(c.at.Add(-slack)) {
 		return false
 	}

@@ -81,6 +81,8 @@ type Scope struct {
 	cwd    skillSet     // skill whose directory was the working directory
 	broker bool         // OpenClaw's spawn broker
 	root   event.ProcID
+	tag    string // of clawwatch's plugin, where it is not that of the execution's root
+	tagAt  time.Time
 
 	answers [2]answer // for the root of the execution, and for what descends from it
 }
@@ -134,6 +136,7 @@ type origin struct {
 	proc    event.ProcID
 	gateway *gateway
 	seen    time.Time
+	joined  time.Time // its plugin did, or lost count; zero: there is none
 }
 
 // A scriptRun is a skill's script, or program, in execution.
@@ -172,7 +175,7 @@ func (e *Engine) Forget(id event.ProcID) { delete(e.scopes, id) }
 // the acting process after the fact. Nil: the process is in no known tree.
 func (e *Engine) Observe(ev event.Event) *Scope {
 	switch ev.Body.(type) {
-	case event.GatewayFound, event.Skill, event.SessionStart, event.ToolCall, event.ToolResult:
+	case event.GatewayFound, event.Skill, event.SessionStart, event.ToolCall, event.ToolResult, event.ToolPhase:
 		e.version++
 	}
 	switch b := ev.Body.(type) {
@@ -205,6 +208,8 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 		e.gateway(b.Gateway).call(ev.Time, b)
 	case event.ToolResult:
 		e.gateway(b.Gateway).result(ev.Time, b)
+	case event.ToolPhase:
+		e.phase(ev, b)
 	}
 	s := e.scopes[ev.Proc]
 	e.leave(s, ev)
@@ -279,7 +284,10 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 	}
 	if next.role.ByTool() {
 		e.annotate(&next, ev, b)
-		if s.exec == next.exec && s.script == next.script && slices.Equal(s.cwd, next.cwd) {
+		if next.tag, next.tagAt = b.Tag, ev.Time; b.Tag == next.exec.tag {
+			next.tag = ""
+		}
+		if s.exec == next.exec && s.script == next.script && s.tag == next.tag && slices.Equal(s.cwd, next.cwd) {
 			e.scopes[ev.Proc] = s // nothing new: it stands for what it stood for
 			return
 		}
@@ -291,7 +299,7 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 // watched: nothing but the variables it has says whose it is.
 func (e *Engine) claimed(ev event.Event, b event.Exec) *Scope {
 	o := &origin{proc: ev.Proc, gateway: e.gateway(b.Claim), seen: ev.Time}
-	x := &execution{root: ev.Proc, origin: o, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true}
+	x := &execution{root: ev.Proc, origin: o, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true, old: true}
 	return &Scope{role: event.RoleTool, origin: o, exec: x, root: ev.Proc}
 }
 
@@ -310,7 +318,7 @@ func (e *Engine) classify(ev event.Event, b event.Exec, s *Scope) (event.Role, *
 	}
 	x := &execution{
 		root: ev.Proc, origin: s.origin, command: text, truncated: b.ArgsTruncated,
-		started: ev.Time, cwd: b.Cwd,
+		started: ev.Time, cwd: b.Cwd, tag: b.Tag, old: b.Snapshot,
 	}
 	e.open = append(e.open, x)
 	return event.RoleTool, x
@@ -405,6 +413,9 @@ func (e *Engine) Settled(s *Scope, ev event.Event, arrived time.Time) bool {
 	switch s.role {
 	case event.RoleTool, event.RoleHeir:
 		if !s.exec.decided || s.exec.heir != nil && !s.exec.heir.of.known() || s.script != nil && s.script.left != nil && !s.script.left.known() {
+			return false
+		}
+		if _, wait := e.strange(s); wait {
 			return false
 		}
 		return s.script == nil || s.script.opened || e.now.Sub(s.script.at) >= opening

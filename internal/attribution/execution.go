@@ -30,6 +30,12 @@ type execution struct {
 	young      bool    // the row was written after the exec
 	looked     uint64  // the gateway's news when it was last overdue
 	scripts    skillSet
+
+	tag       string // of clawwatch's plugin, in the root's environment; tag.go
+	tagged    *tag   // it is right
+	forged    string // it is wrong, and why
+	contested bool   // it is contradicted by OpenClaw's records
+	old       bool   // it ran before anybody watched
 }
 
 // final reports whether no record that may still come can matter.
@@ -61,6 +67,9 @@ func (e *Engine) decide() {
 			if x.decided && x.looked == g.news {
 				continue // nothing that came since could fit
 			}
+			if e.vouch(x, age >= deadline) {
+				continue
+			}
 			if m.fits = g.fits(x, age >= deadline); age >= deadline {
 				x.looked = g.news
 			}
@@ -86,13 +95,17 @@ func (e *Engine) assign(x *execution, fits []*call) {
 	claims := []*execution{x}
 	for _, c := range fits {
 		for _, y := range c.claims {
-			if !slices.Contains(claims, y) {
+			elsewhere := y.exact() && !slices.Contains(fits, y.call) || x.tagged != nil && y.tagged == nil
+			if !elsewhere && !slices.Contains(claims, y) {
 				claims = append(claims, y)
 			}
 		}
 		c.claims = append(c.claims, x)
 	}
-	doubt := !x.byPID && len(fits) > 0 && (len(claims) > len(fits) || x.young && e.rivalled(x))
+	doubt := x.contested || !x.byPID && len(fits) > 0 && (len(claims) > len(fits) || x.young && x.tagged == nil && e.rivalled(x))
+	if x.tagged != nil {
+		e.prefer(x, fits, len(fits) == 1 && !doubt)
+	}
 	if len(fits) == 1 && !doubt {
 		x.call, fits[0].taken = fits[0], x
 		return
@@ -103,7 +116,7 @@ func (e *Engine) assign(x *execution, fits []*call) {
 	}
 	for _, y := range claims {
 		if y.call != nil {
-			y.call.taken = nil
+			y.call.taken, y.call.exact = nil, nil
 			y.call, y.candidates = nil, []*call{y.call}
 		}
 		if !y.doubt && y != x {
@@ -138,7 +151,7 @@ func (e *Engine) Amended() []event.ProcID {
 // than the exec count if there is no other. A process named by the record of a background call is
 // that call.
 func (g *gateway) fits(x *execution, overdue bool) []*call {
-	var fits, young []*call
+	var fits, young, others []*call
 	claimed := false
 	for _, c := range g.commands {
 		if c.pid != 0 && c.pid == x.root.PID && !c.ended.Before(x.started) {
@@ -147,9 +160,14 @@ func (g *gateway) fits(x *execution, overdue bool) []*call {
 		}
 		switch {
 		case c.pid != 0 || !c.fits(x):
+		case x.tagged != nil && c.session.id != x.tagged.session.id:
+			if c.exact == nil {
+				others = append(others, c)
+			}
+		case x.tagged == nil && c.exact != nil && c.exact != x:
 		case c.at.After(x.started.Add(lead)):
 			young = append(young, c)
-		case !overdue && len(c.claims) > 0:
+		case !overdue && x.rivals(c):
 			claimed = true
 		default:
 			fits = append(fits, c)
@@ -162,6 +180,10 @@ func (g *gateway) fits(x *execution, overdue bool) []*call {
 	if x.young {
 		fits = young
 	}
+	if fits = x.ran(fits); overdue && len(fits) == 0 && len(others) > 0 {
+		x.contradict(others)
+		fits = others
+	}
 	if len(fits) > 0 {
 		x.how = fmt.Sprintf("the shell's command is the text of tool call %s, recorded %s before it", fits[0].ID, before(x.started, fits[0].at))
 	}
@@ -170,7 +192,7 @@ func (g *gateway) fits(x *execution, overdue bool) []*call {
 
 // fits reports whether a call can be an execution.
 func (c *call) fits(x *execution) bool {
-	return !c.at.After(x.started.Add(deadline)) && (c.ended.IsZero() || !c.ended.Before(x.started)) && sameCommand(c.Command, x)
+	return !c.at.After(x.started.Add(deadline)) && (c.ended.IsZero() || !c.ended.Before(x.started) || x.tagged != nil && c.span != nil && c.span.open) && sameCommand(c.Command, x)
 }
 
 func before(exec, row time.Time) string {
@@ -198,7 +220,9 @@ type call struct {
 	pid     int32     // of a background call's root
 	session *session
 	paths   []string // Paths, absolute, every reading of them
+	span    *span    // as the plugin said it; nil: it did not
 	taken   *execution
+	exact   *execution   // whose right tag it is
 	claims  []*execution // that it fitted when they were decided
 }
 
@@ -236,6 +260,7 @@ type gateway struct {
 	commands  []*call            // exec calls, oldest first
 	files     map[string][]*call // in-process calls by path
 	calls     map[string]*call   // by session and ID
+	word      word
 }
 
 func newGateway(id string) *gateway {
@@ -289,7 +314,7 @@ func (g *gateway) call(at time.Time, b event.ToolCall) {
 		return
 	}
 	c := &call{ToolCall: b, at: at, session: g.session(b.Session, b.SessionKey, b.Agent, at)}
-	g.calls[key] = c
+	g.calls[key], c.span = c, g.word.spans[key]
 	for _, p := range b.Paths {
 		c.paths = append(c.paths, g.readings(p)...)
 	}
@@ -382,6 +407,7 @@ func (g *gateway) expire(now time.Time) {
 		return !c.ended.IsZero() && now.Sub(c.ended) > keepCall || now.Sub(c.at) > 24*time.Hour
 	}
 	g.commands = slices.DeleteFunc(g.commands, gone)
+	g.word.expire(now)
 	for k, c := range g.calls {
 		if gone(c) {
 			delete(g.calls, k)

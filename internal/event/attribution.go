@@ -38,3 +38,7 @@ type Evidence struct {
 	Time   time.Time      `json:"time,omitzero"`
 	Source EvidenceSource `json:"source,omitempty"` // kernel, transcript, /proc, skill tree, plugin
 }
+
+// EvidenceForgedTag is the kind of evidence that says: the process was handed a
+// tag of clawwatch's plugin that is not its own. It never speaks for anybody.
+const EvidenceForgedTag = "forged_tag"

@@ -34,6 +34,7 @@ type Exec struct {
 	Creds         *Creds      // nil: not known but for UID
 	Namespaces    *Namespaces // those that differ from the agent's; nil: none, or not known
 	ContainerID   string
+	Tag           string // what the process was handed in the variable of clawwatch's plugin; empty: nothing, or not known
 	Snapshot      bool   // not an exec that was seen: the process ran before the sensor did
 	Claim         string // Snapshot of a process outside of every tree: the gateway whose exec calls carry the variables it has
 }
@@ -432,6 +433,28 @@ type ToolResult struct {
 	Backfill                     bool // as in ToolCall
 }
 
+// ToolPhase is what clawwatch's plugin in the gateway Event.Proc says of a tool
+// call. It is the gateway's word; it is never a record of its own.
+type ToolPhase struct {
+	Phase               Phase
+	Agent, Session, Run string
+	SessionKey          string
+	ID, Name            string // begin, end: of the call
+	Tag                 string // tag: what the session's next command gets in its environment
+	Open                bool   // end: the command runs on, or is yet to be approved
+}
+
+// A Phase is what a ToolPhase is about.
+type Phase string
+
+// The phases there are.
+const (
+	PhaseJoined Phase = "joined" // the plugin has joined, or has lost count: of what was before, not all is known
+	PhaseTag    Phase = "tag"
+	PhaseBegin  Phase = "begin"
+	PhaseEnd    Phase = "end"
+)
+
 // LLMCall is one answer of a model, or its failure.
 type LLMCall struct {
 	Gateway, Agent, Session, SessionKey, Run string
@@ -584,6 +607,7 @@ func (HTTPExchange) Kind() Kind { return KindHTTP }
 func (GatewayFound) Kind() Kind { return KindGateway }
 func (ToolCall) Kind() Kind     { return KindToolCall }
 func (ToolResult) Kind() Kind   { return KindToolResult }
+func (ToolPhase) Kind() Kind    { return KindToolPhase }
 func (LLMCall) Kind() Kind      { return KindLLMCall }
 func (SessionStart) Kind() Kind { return KindSessionStart }
 func (DNSAnswer) Kind() Kind    { return KindDNS }
@@ -620,6 +644,7 @@ func (HTTPExchange) body() {}
 func (GatewayFound) body() {}
 func (ToolCall) body()     {}
 func (ToolResult) body()   {}
+func (ToolPhase) body()    {}
 func (LLMCall) body()      {}
 func (SessionStart) body() {}
 func (Skill) body()        {}

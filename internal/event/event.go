@@ -49,6 +49,7 @@ const (
 	SourceInotify    Source = "inotify"
 	SourceOpenClaw   Source = "openclaw"
 	SourceSkills     Source = "skills"
+	SourcePlugin     Source = "plugin"
 	SourceAgent      Source = "agent"
 )
 
@@ -77,7 +78,8 @@ type Body interface {
 type Kind string
 
 // The kinds there are. KindCandidate, KindToolResult and KindGateway are
-// signals between collectors, agent and pipeline, and so are KindDigest and KindLeft.
+// signals between collectors, agent and pipeline, and so are KindDigest, KindLeft and
+// KindToolPhase.
 const (
 	KindFork       Kind = "process.fork"
 	KindExec       Kind = "process.exec"
@@ -113,6 +115,7 @@ const (
 	KindToolEffects  Kind = "tool.effects"
 	KindToolCall     Kind = "tool.call"
 	KindToolResult   Kind = "tool.result"
+	KindToolPhase    Kind = "tool.phase"
 	KindLLMCall      Kind = "llm.call"
 	KindSessionStart Kind = "session.start"
 

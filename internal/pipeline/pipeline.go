@@ -152,7 +152,7 @@ func (p *Pipeline) Push(ev event.Event) {
 	}
 	scope := p.engine.Observe(ev)
 	switch b := ev.Body.(type) {
-	case event.Candidate, event.Left:
+	case event.Candidate, event.Left, event.ToolPhase:
 		return
 	case event.Heir:
 		if scope == nil {
