@@ -15,6 +15,7 @@ var sources = map[string]event.EvidenceSource{
 	"script_written_by":  event.FromKernel,
 	"heir":               event.FromKernel,
 	"environment_marker": event.FromProc,
+	"plugin_tag":         event.FromPlugin,
 	"skill_read":         event.FromTranscript,
 	"skill_read_earlier": event.FromTranscript,
 	"tool_path":          event.FromTranscript,
@@ -22,6 +23,8 @@ var sources = map[string]event.EvidenceSource{
 	"records_in_doubt":   event.FromTranscript,
 	"command_mentions":   event.FromSkillTree,
 	"skill_changed":      event.FromSkillTree,
+
+	event.EvidenceForgedTag: event.FromPlugin,
 }
 
 // sourced fills in where evidence is from, where nobody has said so.
