@@ -31,7 +31,7 @@ func TestThePluginTellsIdenticalCommandsApart(t *testing.T) {
 		t.Skip("CLAWWATCH_E2E_COMPARE=off: there is nothing to see without clawwatch")
 	}
 	cache := cacheDir(t)
-	in := installOpenClaw(t.Context(), t, cache)
+	in := installOpenClaw(t.Context(), t, cache, newest)
 	dir := runDir(t, cache)
 	llm := &results{}
 	api := httptest.NewServer(llm)
