@@ -14,7 +14,7 @@ const module = "github.com/clawwatch/clawwatch/"
 // listed may import nothing of the project. "*" stands for every room.
 var may = []struct{ room, imports, because string }{
 	{"cmd/clawwatch", "*", "it lists collectors, exporters and verbs explicitly"},
-	{"internal/agent", "collectors collectors/digest collectors/ebpf collectors/fanotify collectors/inotify collectors/lineage collectors/openclaw collectors/orders collectors/procevents collectors/procfs collectors/skills collectors/sockdiag collectors/strangers", "it owns them, and passes word between those that never meet"},
+	{"internal/agent", "collectors collectors/digest collectors/ebpf collectors/fanotify collectors/inotify collectors/lineage collectors/openclaw collectors/orders collectors/plugin collectors/procevents collectors/procfs collectors/skills collectors/sockdiag collectors/strangers", "it owns them, and passes word between those that never meet"},
 	{"internal/agent", "exporters exporters/otlp exporters/jsonl internal/console", "it owns where alerts and records go"},
 	{"internal/agent", "internal/pipeline internal/store internal/api internal/policy internal/redact internal/event rules", "it builds the pipeline and what stands behind it"},
 	{"internal/agent", "internal/policy/yamlfile", "its configuration is read as strictly as the policy"},
@@ -27,6 +27,7 @@ var may = []struct{ room, imports, because string }{
 	{"collectors/sockdiag", "collectors internal/event", "a mechanism of observing"},
 	{"collectors/strangers", "collectors collectors/fanotify collectors/procfs internal/event", "a mechanism of observing; fanotify is the edge, /proc tells who it was"},
 	{"collectors/openclaw", "collectors collectors/procfs internal/event", "a mechanism of observing; it finds gateways in /proc"},
+	{"collectors/plugin", "collectors/procfs internal/event", "a mechanism of observing; it asks /proc who a peer is, and for the tag of a process"},
 	{"collectors/skills", "collectors internal/event", "a mechanism of observing"},
 	{"collectors/orders", "internal/event", "it reads what files tell others to start"},
 	{"collectors/procfs", "collectors collectors/lineage internal/event", "a mechanism of observing"},

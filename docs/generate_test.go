@@ -126,7 +126,7 @@ func kindOf(typ string) string {
 		return "list of " + kindOf(item)
 	}
 	switch typ {
-	case "string", "HostName", "Pattern", "NamePart", "Digest", "CIDR", "Access", "Content", "Kind", "Source", "Role", "Confidence", "Severity", "Transport", "EnvMethod", "AccessMethod", "ScriptSource":
+	case "string", "HostName", "Pattern", "NamePart", "Digest", "CIDR", "Access", "Content", "Kind", "Source", "Role", "Confidence", "Severity", "Transport", "EnvMethod", "AccessMethod", "ScriptSource", "EvidenceSource":
 		return "text"
 	case "int", "int32", "int64", "uint16", "uint32", "uint64":
 		return "number"
@@ -278,7 +278,7 @@ func eventsPage(t *testing.T) string {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", k, cell(about[k]))
 	}
 	b.WriteString("\n")
-	for _, typ := range []string{"Record", "Process", "Executable", "Script", "Namespaces", "User", "Ancestor", "File", "Network", "Env", "Accessed", "Target", "Tool", "LLM", "Session", "SkillChange", "SkillID", "Gateway", "Sensor", "Attribution", "Evidence", "Alert", "RuleRef"} {
+	for _, typ := range []string{"Record", "Process", "Executable", "Script", "Namespaces", "User", "Ancestor", "File", "Network", "Env", "Accessed", "Target", "Tool", "Effects", "LLM", "Session", "SkillChange", "Declared", "SkillID", "Gateway", "Sensor", "Attribution", "Evidence", "Alert", "RuleRef"} {
 		fmt.Fprintf(&b, "## %s\n\n%s\n| field | type | meaning |\n|---|---|---|\n", typ, prose(src.docs[typ]))
 		for _, f := range src.fields(t, typ, "json") {
 			kind := f.kind
@@ -290,6 +290,7 @@ func eventsPage(t *testing.T) string {
 		}
 		b.WriteString("\n")
 	}
+	profiles(t, &b)
 	b.WriteString("## Confidence\n\n| value | meaning |\n|---|---|\n")
 	for _, c := range []event.Confidence{event.Certain, event.Strong, event.Weak, event.Ambiguous, event.None} {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", c, map[event.Confidence]string{
@@ -298,6 +299,27 @@ func eventsPage(t *testing.T) string {
 		}[c])
 	}
 	return b.String()
+}
+
+// profiles documents what `clawwatch skills NAME --json` prints: the fields of
+// the inventory, and those of the profile.
+func profiles(t *testing.T, b *strings.Builder) {
+	src := parse(t, "../internal/store")
+	fmt.Fprintf(b, "## Profile\n\nWhat `clawwatch skills NAME --json` prints, for each directory that has a skill of this name. %s\n| field | type | meaning |\n|---|---|---|\n", prose(src.docs["Profile"]))
+	for _, typ := range []string{"Skill", "Profile", "Compared", "Use"} {
+		if typ == "Compared" || typ == "Use" {
+			fmt.Fprintf(b, "\n## %s\n\n%s\n| field | type | meaning |\n|---|---|---|\n", typ, prose(src.docs[typ]))
+		}
+		for _, f := range src.fields(t, typ, "json") {
+			kind := f.kind
+			if strings.HasSuffix(kind, "object") {
+				name := strings.TrimPrefix(f.typ, "[]")
+				kind = strings.Replace(kind, "object", fmt.Sprintf("[%s](#%s)", name, strings.ToLower(name)), 1)
+			}
+			fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.key, kind, cell(f.comment))
+		}
+	}
+	b.WriteString("\n")
 }
 
 func mapsKeys(m map[string]string) func(func(string) bool) {
@@ -363,7 +385,7 @@ func kindsOf(t *testing.T, src source) map[string]string {
 			t.Errorf("nothing says what %s is", kind)
 		}
 	}
-	for _, kind := range []event.Kind{event.KindCandidate, event.KindLeft, event.KindDigest, event.KindPrompt} {
+	for _, kind := range []event.Kind{event.KindCandidate, event.KindLeft, event.KindToolPhase, event.KindDigest, event.KindPrompt} {
 		delete(about, string(kind)) // never leaves the agent
 	}
 	return about

@@ -31,8 +31,9 @@ type Env struct {
 	Change   Change  `expr:"change"`   // skill.*: the skill that came, changed or went
 	Session  Session `expr:"session"`
 	Tool     Tool    `expr:"tool"`
-	LLM      LLM     `expr:"llm"`    // llm.call
-	Sensor   Sensor  `expr:"sensor"` // sensor.*: what the agent says of itself
+	Effects  Effects `expr:"effects"` // tool.effects: what the call did against what it says
+	LLM      LLM     `expr:"llm"`     // llm.call
+	Sensor   Sensor  `expr:"sensor"`  // sensor.*: what the agent says of itself
 	Run      RunEnv  `expr:"run"`
 	Limits   Limits  `expr:"limits"`
 }
@@ -164,6 +165,24 @@ type Tool struct {
 	ID      string `expr:"id"`
 	Name    string `expr:"name"`
 	Command string `expr:"command"`
+	// Why the tag of clawwatch's plugin that the process was handed is not its own.
+	ForgedTag string `expr:"forged_tag"` // empty: it is, or there is none, or nothing can be said
+}
+
+// Effects is what a tool call was seen to do, against what it says; see Effects
+// of the record for what is explained.
+type Effects struct {
+	Processes         int      `expr:"processes"` // programs that were run
+	FilesRead         int      `expr:"files_read"`
+	FilesChanged      int      `expr:"files_changed"`
+	Hosts             int      `expr:"hosts"`
+	Unexplained       int      `expr:"unexplained"` // the following three together
+	UnexplainedReads  int      `expr:"unexplained_reads"`
+	UnexplainedWrites int      `expr:"unexplained_writes"`
+	UnexplainedHosts  int      `expr:"unexplained_hosts"`
+	Examples          []string `expr:"examples"` // the first that are unexplained: read PATH, write PATH, connect HOST
+	Silent            bool     `expr:"silent"`   // what the call says that it did was not seen, where it would have been
+	Missing           string   `expr:"missing"`  // silent: what was not seen
 }
 
 // LLM is one call of a model.
@@ -229,6 +248,12 @@ func (e *Env) fill(in Input, commandLine bool) {
 	}
 	if r.Access != nil {
 		e.access(r.Access)
+	}
+	if x := r.Effects; x != nil {
+		e.Effects = Effects{
+			x.Processes, x.FilesRead, x.FilesChanged, x.Hosts, x.UnexplainedReads + x.UnexplainedWrites + x.UnexplainedHosts,
+			x.UnexplainedReads, x.UnexplainedWrites, x.UnexplainedHosts, x.Examples, x.Silent, x.Missing,
+		}
 	}
 	if r.LLM != nil {
 		e.LLM = LLM{r.LLM.Provider, r.LLM.Model, r.LLM.StatusCode, r.LLM.ErrorType}
@@ -297,7 +322,7 @@ func (e *Env) attribution(in Input) {
 		e.Session = Session{Key: session.Key, Channel: session.Channel}
 	}
 	if tool != nil {
-		e.Tool = Tool{tool.CallID, tool.Name, tool.Command}
+		e.Tool = Tool{ID: tool.CallID, Name: tool.Name, Command: tool.Command}
 	}
 	a := in.Record.Attribution
 	if a == nil {
@@ -309,6 +334,9 @@ func (e *Env) attribution(in Input) {
 	}
 	if e.Tool.ID == "" {
 		e.Tool.ID = a.ToolCall
+	}
+	if i := slices.IndexFunc(a.Evidence, func(w event.Evidence) bool { return w.Kind == event.EvidenceForgedTag }); i >= 0 {
+		e.Tool.ForgedTag = a.Evidence[i].Detail
 	}
 	e.Skill.Confidence = string(a.Confidence)
 	if s := a.Skill; s != nil {

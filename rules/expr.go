@@ -35,7 +35,7 @@ var kinds = []event.Kind{
 	event.KindConnect, event.KindAccept, event.KindClose, event.KindListen, event.KindSend, event.KindSocket,
 	event.KindDNS, event.KindTLSName, event.KindHTTP, event.KindEnvRead,
 	event.KindAccess, event.KindCredentials, event.KindNamespace,
-	event.KindGateway, event.KindToolCall, event.KindToolResult, event.KindLLMCall, event.KindSessionStart,
+	event.KindGateway, event.KindToolCall, event.KindToolResult, event.KindToolEffects, event.KindLLMCall, event.KindSessionStart,
 	event.KindSkillPresent, event.KindSkillInstalled, event.KindSkillUpdated, event.KindSkillRemoved,
 	event.KindLost, event.KindCoverage,
 }

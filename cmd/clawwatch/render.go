@@ -199,6 +199,8 @@ func what(r *event.Record) string {
 		return words(r.Network.Family, r.Network.SocketType) + failed(r.Network.Errno)
 	case r.Network != nil:
 		return networkWhat(r.Network)
+	case r.Effects != nil && r.Tool != nil:
+		return toolWhat(r.Tool) + ": " + effectsWhat(r.Effects)
 	case r.Tool != nil:
 		return toolWhat(r.Tool)
 	case r.LLM != nil:
@@ -314,6 +316,19 @@ func toolWhat(t *event.Tool) string {
 		s += ": failed"
 	}
 	return strings.TrimSpace(s)
+}
+
+func effectsWhat(x *event.Effects) string {
+	n := x.UnexplainedReads + x.UnexplainedWrites + x.UnexplainedHosts
+	switch {
+	case x.Silent:
+		return "said to be done, but " + text(x.Missing)
+	case n > 0:
+		return fmt.Sprintf("did what it does not say (%d): %s", n, text(strings.Join(x.Examples, ", ")))
+	case x.Unjudged != "":
+		return "not seen, but " + text(x.Unjudged)
+	}
+	return fmt.Sprintf("%d programs, %d files read, %d changed, %d hosts, all as it says", x.Processes, x.FilesRead, x.FilesChanged, x.Hosts)
 }
 
 func llmWhat(l *event.LLM) string {

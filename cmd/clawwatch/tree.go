@@ -27,8 +27,13 @@ func newTreeCmd() *cobra.Command {
 		Short: "Show processes as a tree, with the skill, files and connections beside each",
 		Long: `Show processes as a tree, each with the skill it acted for, the files that a
 person should see (changed, or read outside of where reads are usual) and its
-connections. Without --skill, --session or PID: those of the last hour.`,
-		Example: "  clawwatch tree --skill weather --since 1d\n  clawwatch tree 4321",
+connections. Without --skill, --session or PID: those of the last hour.
+
+With --follow the tree is shown again as processes come and go, until Ctrl-C: on
+a terminal in its place, with what ended in the last seconds; elsewhere it is
+printed once, and then what is new, a line each: + a process, - its end, * what
+it does.`,
+		Example: "  clawwatch tree --skill weather --since 1d\n  clawwatch tree 4321\n  clawwatch tree --follow",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q, err := a.query()
@@ -39,7 +44,11 @@ connections. Without --skill, --session or PID: those of the last hour.`,
 				return err
 			}
 			q.Tree = q.PID != 0
-			if q.Since.IsZero() && q.Until.IsZero() && q.PID == 0 && q.Skill == "" && q.Session == "" {
+			anything := q.Since.IsZero() && q.Until.IsZero() && q.PID == 0 && q.Skill == "" && q.Session == ""
+			if a.follow {
+				return explain("follow tree", followTree(cmd.Context(), a.client(), q, anything, newTreeView(cmd.OutOrStdout(), &a, q.PID)))
+			}
+			if anything {
 				q.Since = time.Now().Add(-recent)
 			}
 			all, err := a.client().Tree(cmd.Context(), q)
@@ -56,6 +65,8 @@ connections. Without --skill, --session or PID: those of the last hour.`,
 		},
 	}
 	a.register(cmd)
+	a.registerFollow(cmd)
+	cmd.Flags().BoolVar(&a.follow, "live", false, "the same as --follow")
 	return cmd
 }
 
@@ -162,11 +173,7 @@ func (f forest) print(out *printer, p *store.Activity, first, rest string, depth
 }
 
 func processLine(p *store.Activity) string {
-	name := "?"
-	if p.Process.Executable != nil {
-		name = base(p.Process.Executable.Path)
-	}
-	line := fmt.Sprintf("%s %d  %s  %s  [%s]", name, p.Process.PID, stamp(p.First), state(p), console.Whose(p.Attribution))
+	line := fmt.Sprintf("%s %d  %s  %s  [%s]", name(p), p.Process.PID, stamp(p.First), state(p), console.Whose(p.Attribution))
 	if len(p.Process.CommandArgs) > 0 {
 		line += "  " + command(&p.Process)
 	}

@@ -40,6 +40,13 @@ func askVerb(t *testing.T, cmd *cobra.Command, socket string, args ...string) (s
 // seededAgent serves what storySoFar tells, and returns the socket.
 func seededAgent(t *testing.T) string {
 	t.Helper()
+	path, _ := growingAgent(t)
+	return path
+}
+
+// growingAgent is a seededAgent with its store, which the test may add to.
+func growingAgent(t *testing.T) (string, *store.Store) {
+	t.Helper()
 	dir := t.TempDir()
 	s, err := store.Open(filepath.Join(dir, "events.db"), store.Limits{Now: func() time.Time { return storyBegin.Add(time.Hour) }})
 	if err != nil {
@@ -62,7 +69,7 @@ func seededAgent(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	return path
+	return path, s
 }
 
 var storyBegin = time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC)
@@ -76,7 +83,7 @@ func storySoFar() ([]event.Record, []event.Alert) {
 	base := event.Attribution{Gateway: "/home/dev/.openclaw", Agent: "main", Session: "0193aaaa-8c1d", SessionKey: "agent:main:main", Run: "run-7", ToolCall: "call_81"}
 	sure, unsure := base, base
 	sure.Skill, sure.Confidence = weather, event.Certain
-	sure.Evidence = []event.Evidence{{Kind: "script_path", Detail: weather.Dir + "/scripts/w.py"}, {Kind: "exec_argv", Detail: "the command of tool call call_81"}}
+	sure.Evidence = []event.Evidence{{Kind: "script_path", Detail: weather.Dir + "/scripts/w.py\x1b[31m", Time: at(4), Source: event.FromKernel}, {Kind: "rejected", Detail: "news was read before this run too, but no script of it is in this process's lineage", Source: event.FromTranscript}, {Kind: "exec_argv", Detail: "the command of tool call call_81"}}
 	unsure.Confidence, unsure.Candidates = event.Ambiguous, []event.SkillID{*weather, {Name: "news", Dir: "/home/dev/.openclaw/skills/news"}}
 	node := event.Ancestor{PID: 812, Executable: "/usr/bin/node"}
 	sh := &event.Process{PID: 4300, StartTime: 900, ParentPID: 812, ParentStart: 10, Executable: &event.Executable{Path: "/usr/bin/bash"}, CommandArgs: []string{"sh", "-c", "python3 w.py Berlin"}, Cwd: "/home/dev", User: &event.User{ID: 1000, Name: "dev"}, Role: event.RoleTool, Ancestors: []event.Ancestor{node}}
@@ -90,7 +97,7 @@ func storySoFar() ([]event.Record, []event.Alert) {
 	}
 	installed := storyBegin.Add(-48 * time.Hour)
 	return []event.Record{
-			{ID: id("0"), Time: at(-9), Kind: event.KindSkillPresent, Source: event.SourceSkills, Attribution: &event.Attribution{Gateway: base.Gateway}, Skill: &event.SkillChange{ID: *weather, Installer: "clawhub", Installed: &installed}},
+			{ID: id("0"), Time: at(-9), Kind: event.KindSkillPresent, Source: event.SourceSkills, Attribution: &event.Attribution{Gateway: base.Gateway}, Skill: &event.SkillChange{ID: *weather, Installer: "clawhub", Installed: &installed, Owner: &event.User{ID: 1000, Name: "dev"}, Declares: &event.Declared{Bins: []string{"curl", "python3"}, Envs: []string{"WEATHER_API_KEY"}, Hosts: []string{"wttr.in"}}}},
 			{ID: id("1"), Time: at(0), Kind: event.KindSessionStart, Source: event.SourceOpenClaw, Attribution: &base, Session: &event.Session{Key: "agent:main:main", Channel: "telegram", Actor: "alice"}},
 			{ID: id("2"), Time: at(1), Kind: event.KindLLMCall, Source: event.SourceOpenClaw, Attribution: &base, LLM: &event.LLM{Provider: "anthropic", Model: "claude", InputTokens: 1200, OutputTokens: 80}},
 			{ID: id("3"), Time: at(2), Kind: event.KindLLMCall, Source: event.SourceOpenClaw, Attribution: &base, LLM: &event.LLM{Provider: "anthropic", Model: "claude", StatusCode: 401, ErrorType: "authentication_error"}},
@@ -103,6 +110,7 @@ func storySoFar() ([]event.Record, []event.Alert) {
 			{ID: id("A"), Time: at(8), Kind: event.KindClose, Source: event.SourceEBPF, Process: py, Attribution: &sure, Network: &event.Network{Transport: event.TCP, Direction: "outbound", PeerAddress: "192.0.2.1", PeerPort: 443, Host: "evil.example", BytesSent: &sent, BytesReceived: &received}},
 			{ID: id("B"), Time: at(9), Kind: event.KindExit, Source: event.SourceEBPF, Process: &ended, Attribution: &sure},
 			{ID: id("C"), Time: at(10), Kind: event.KindConnect, Source: event.SourceEBPF, Process: odd, Attribution: &unsure, Network: &event.Network{Transport: event.TCP, Direction: "outbound", PeerAddress: "2001:db8::1", PeerPort: 80, Errno: 111}},
+			{ID: id("G"), Time: at(12), Kind: event.KindToolEffects, Source: event.SourceAgent, Attribution: &sure, Tool: &event.Tool{Name: "exec", CallID: "call_81"}, Effects: &event.Effects{Processes: 2, FilesRead: 3, UnexplainedReads: 1, Examples: []string{"read /home/dev/\x1b[31m.env"}}},
 			{ID: id("D"), Time: at(11), Kind: event.KindLost, Source: event.SourceEBPF, Sensor: &event.Sensor{Of: event.KindFileOpen, Lost: 12, Reason: "ring full"}},
 		}, []event.Alert{{
 			ID: id("E"), Time: at(8), Rule: event.RuleRef{Name: "unapproved-endpoint", Severity: event.High, Tags: []string{"attack.t1048.003", "ast01"}},
@@ -123,6 +131,7 @@ func TestVerbsPrintWhatAPersonNeeds(t *testing.T) {
 		"alerts":           {newAlertsCmd(), nil},
 		"llm":              {newLLMCmd(), nil},
 		"skills":           {newSkillsCmd(), nil},
+		"skill":            {newSkillsCmd(), []string{"weather"}},
 		"sessions":         {newSessionsCmd(), nil},
 		"processes":        {newProcessesCmd(), []string{"--since", "2026-11-22"}},
 		"tree":             {newTreeCmd(), []string{"--since", "2026-11-22"}},
@@ -166,10 +175,11 @@ func TestVerbsPrintOneObjectALineWithJSON(t *testing.T) {
 		args  []string
 		lines int
 	}{
-		"events":    {newEventsCmd(), nil, 14},
+		"events":    {newEventsCmd(), nil, 15},
 		"alerts":    {newAlertsCmd(), nil, 1},
 		"llm":       {newLLMCmd(), []string{"--limit", "0"}, 2},
 		"skills":    {newSkillsCmd(), nil, 1},
+		"skill":     {newSkillsCmd(), []string{"weather"}, 1},
 		"sessions":  {newSessionsCmd(), nil, 1},
 		"processes": {newProcessesCmd(), []string{"--since", "2026-11-22"}, 3},
 		"tree":      {newTreeCmd(), []string{"--skill", "weather"}, 1},
@@ -236,7 +246,9 @@ func TestVerbsSayWhatWentWrongAndWhatMayHelp(t *testing.T) {
 		"followed rule":       {newEventsCmd(), socket, []string{"--follow", "--rule", "x"}, "alerts --follow", "", 2},
 		"bad PID":             {newTreeCmd(), socket, []string{"0x1"}, "read PID", "", 2},
 		"two PIDs":            {newTreeCmd(), socket, []string{"1", "2"}, "read PID", "", 2},
-		"an argument":         {newSkillsCmd(), socket, []string{"weather"}, "unexpected argument", "", 2},
+		"an argument":         {newAlertsCmd(), socket, []string{"weather"}, "unexpected argument", "", 2},
+		"no such skill":       {newSkillsCmd(), socket, []string{"nob\x1body"}, "show skill nob\\x1body: not found", "lists their names", 0},
+		"two skills":          {newSkillsCmd(), socket, []string{"a", "b"}, "read NAME: more than one", "", 2},
 	} {
 		_, err := askVerb(t, c.cmd, c.socket, c.args...)
 		if err == nil || !strings.Contains(err.Error(), c.text) {

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,10 +16,11 @@ func newWhyCmd() *cobra.Command {
 	var a asking
 	cmd := &cobra.Command{
 		Use:   "why ID",
-		Short: "Say who did it, how sure that is, and why",
-		Long: `Say of an event or alert for which skill it was done, how sure that is, every
-piece of evidence, and what else was considered. The beginning of an ID is
-enough where no other begins so.`,
+		Short: "Say who did it, how sure that is, and why, as an incident note",
+		Long: `Say of an event or alert what was done for which skill, how sure that is, every
+piece of evidence with its time and source, what else was considered, what would
+make it surer, and what else the same tool call did. It is plain text, and can be
+pasted into a ticket. The beginning of an ID is enough where no other begins so.`,
 		Example: "  clawwatch why 01J9Z3K8ABCDEF",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -46,6 +47,8 @@ enough where no other begins so.`,
 	return cmd
 }
 
+// printWhy prints what is known about a record or an alert, as a note about an
+// incident: the claim first, then what it rests on.
 func printWhy(out *printer, w *api.Why) {
 	switch {
 	case w.Alert != nil:
@@ -53,9 +56,10 @@ func printWhy(out *printer, w *api.Why) {
 	case w.Record != nil:
 		r := w.Record
 		out.linef("%s  %s  %s", out.paint("Event "+text(r.ID), console.Bold), text(string(r.Kind)), console.Time(r.Time))
-		out.line("  " + what(r))
+		out.line("  " + claim(r))
 		printAttribution(out, r.Attribution)
 		printProcess(out, r.Process)
+		printTimeline(out, w, console.Whose(r.Attribution), r.ID)
 		out.linef("\nSeen by %s%s", text(string(r.Source)), amended(r.Amended))
 	}
 }
@@ -71,7 +75,7 @@ func printAlert(out *printer, w *api.Why) {
 	a := w.Alert
 	out.linef("%s  %s  %s  %s", out.paint("Alert "+text(a.ID), console.Bold),
 		out.paint(strings.ToUpper(text(string(a.Rule.Severity))), console.SeverityStyle(a.Rule.Severity)), text(a.Rule.Name), console.Time(a.Time))
-	out.line("  " + text(a.Message))
+	out.line("  " + sentence(text(a.Message), a.Time, a.Attribution))
 	if len(a.Rule.Tags) > 0 {
 		out.line("  tags: " + text(strings.Join(a.Rule.Tags, ", ")))
 	}
@@ -86,57 +90,81 @@ func printAlert(out *printer, w *api.Why) {
 	printProcess(out, process)
 	out.line("\nWhat happened")
 	for i := range w.Events {
-		r := &w.Events[i]
-		out.linef("  %s  %s  %-15s  %s", stamp(r.Time), short(r.ID), text(string(r.Kind)), what(r))
+		printMoment(out, &w.Events[i], console.Whose(a.Attribution))
 	}
 	if n := len(w.Missing); n > 0 {
 		out.linef("  %d of %d events are no longer stored", n, n+len(w.Events))
 	}
+	ids := make([]string, len(w.Events))
+	for i := range w.Events {
+		ids[i] = w.Events[i].ID
+	}
+	printTimeline(out, w, console.Whose(a.Attribution), ids...)
 }
 
-// meaning says what a confidence is worth.
-var meaning = map[event.Confidence]string{
-	event.Certain:   "it would stand in an incident review",
-	event.Strong:    "one candidate, and nothing speaks against it",
-	event.Weak:      "one candidate, by circumstance",
-	event.Ambiguous: "several skills fit",
-	event.None:      "the gateway or session is known, the skill is not",
+// printMoment is one line of what happened, and for whom where that is another
+// than the note is about.
+func printMoment(out *printer, r *event.Record, about string) {
+	line := what(r)
+	if whose := console.Whose(r.Attribution); whose != about {
+		line += "  [" + whose + "]"
+	}
+	out.linef("  %s  %s  %-15s  %s", stamp(r.Time), short(r.ID), text(string(r.Kind)), line)
 }
 
-func printAttribution(out *printer, a *event.Attribution) {
-	if a == nil {
-		out.line("\nAttributed to nobody: no agent is involved")
+// printTimeline prints what the same tool call did besides what the note is
+// about.
+func printTimeline(out *printer, w *api.Why, whose string, shown ...string) {
+	t := w.Timeline
+	if t == nil {
 		return
 	}
-	claim := "no skill"
-	switch {
-	case a.Skill != nil:
-		claim = words("skill", a.Skill.Name, a.Skill.Version)
-	case len(a.Candidates) > 0:
-		claim = console.Candidates(a.Candidates)
+	about := map[string]bool{}
+	for _, id := range shown {
+		about[id] = true
 	}
-	sure := cmp.Or(meaning[a.Confidence], "how sure is not known")
-	out.linef("\n%s: %s (%s)", out.paint("Attributed to "+claim, console.Bold), text(string(cmp.Or(a.Confidence, "unsure"))), sure)
-	if a.Skill != nil {
-		out.field("tree hash", a.Skill.SHA256)
-		out.field("directory", a.Skill.Dir)
-	}
-	out.field("gateway", a.Gateway)
-	out.field("agent", a.Agent)
-	out.field("session", strings.TrimSpace(a.Session+"  "+a.SessionKey))
-	out.field("run", a.Run)
-	out.field("tool call", a.ToolCall)
-
-	out.line("\nEvidence, strongest first")
-	for i, e := range a.Evidence {
-		if e.Kind == "rejected" {
-			continue // these come last, and below
+	out.line("\nWhat else this tool call did")
+	n := 0
+	for i := range t.Records {
+		if !about[t.Records[i].ID] {
+			printMoment(out, &t.Records[i], whose)
+			n++
 		}
-		out.linef("  %d. %-18s %s", i+1, text(e.Kind), text(e.Detail))
 	}
-	if len(a.Evidence) == 0 {
+	switch {
+	case t.More > 0:
+		out.linef("  and %d things that tell less", t.More)
+	case n == 0:
+		out.line("  nothing that is stored, or that a person should see")
+	}
+	if t.Partial {
+		out.line("  the session has more events than were looked at")
+	}
+}
+
+// printEvidence prints the reasons: when, from where, what.
+func printEvidence(out *printer, all []event.Evidence) {
+	out.line("\nEvidence, strongest first")
+	n := 0
+	for _, e := range all {
+		if e.Kind == "rejected" {
+			continue // these come below
+		}
+		n++
+		when := ""
+		if !e.Time.IsZero() {
+			when = e.Time.Local().Format("15:04:05.000")
+		}
+		out.linef("  %d. %-12s  %-10s  %-18s %s", n, when, text(string(e.Source)), text(e.Kind), text(e.Detail))
+	}
+	if n == 0 {
 		out.line("  none")
 	}
+}
+
+// printConsidered prints the skills that it could have been, and why it is not
+// one of them.
+func printConsidered(out *printer, a *event.Attribution) {
 	out.line("\nAlso considered")
 	n := 0
 	for _, c := range a.Candidates {
@@ -144,12 +172,12 @@ func printAttribution(out *printer, a *event.Attribution) {
 			continue
 		}
 		n++
-		out.linef("  %-20s %s", words(c.Name, c.Version), text(c.Dir))
+		out.linef("  %-20s possible: %s", words(c.Name, c.Version), text(c.Dir))
 	}
 	for _, e := range a.Evidence {
 		if e.Kind == "rejected" {
 			n++
-			out.line("  " + text(e.Detail))
+			out.line("  rejected: " + text(e.Detail))
 		}
 	}
 	if n == 0 {
@@ -174,10 +202,13 @@ func printProcess(out *printer, p *event.Process) {
 	}
 	out.line("\n" + out.paint("Process "+head, console.Bold))
 	if p.User != nil {
-		out.field("user", strings.TrimSpace(fmt.Sprintf("%s (%d)", p.User.Name, p.User.ID)))
+		out.field("user", person(p.User))
 	}
 	if len(p.CommandArgs) > 0 {
 		out.linef("  %-10s %s", "command", command(p))
+	}
+	if p.Executable != nil {
+		out.field("sha256", p.Executable.SHA256)
 	}
 	out.field("directory", p.Cwd)
 	out.field("role", string(p.Role))
@@ -186,3 +217,6 @@ func printProcess(out *printer, p *event.Process) {
 		out.linef("  %-10s %s", "parents", up)
 	}
 }
+
+// moment is a time that can be read in another place.
+func moment(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000 MST") }

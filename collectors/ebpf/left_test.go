@@ -104,6 +104,9 @@ func testHeirs(b *bench) {
 			if h.File != f || h.Path != path || h.Program != way.program || h.Write != way.write {
 				t.Errorf("heir %+v, want %v by %s, program %v, write %v", h, f, path, way.program, way.write)
 			}
+			if x := h.Image; way.program != (x == nil) || x != nil && (!x.Snapshot || x.Cwd != realPath(t, c.Dir) || !slices.Contains(x.Args, path) && way.name != "runs it without a first line" || !strings.HasPrefix(x.Path, "/")) {
+				t.Errorf("it runs %+v when it opens the file", x)
+			}
 			// What it was noticed by comes right behind.
 			next := b.until("what the heir did", func(e event.Event) bool { return e.Proc == c.id })
 			switch did := next.Body.(type) {

@@ -12,17 +12,20 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
-	_ "modernc.org/sqlite" // the driver
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Bounds on reading one database.
 const (
 	maxRow       = 8 << 20         // bytes of one row, as stored and as unpacked
+	maxSlack     = 1 << 20         // that a row's other columns may take
 	readTimeout  = 2 * time.Second // of one statement
 	knownVersion = 23              // of the schema: what this code was written against
 )
@@ -95,7 +98,20 @@ func (c *connection) open(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("make decoder: %w", err)
 	}
+	if err := c.limit(ctx); err != nil {
+		return fmt.Errorf("limit: %w", err)
+	}
 	return c.checkSchema(ctx)
+}
+
+// limit bounds what SQLite loads into memory as one value or one row.
+func (c *connection) limit(ctx context.Context) error {
+	conn, err := c.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = sqlite.Limit(conn, sqlite3.SQLITE_LIMIT_LENGTH, maxRow+maxSlack)
+	return errors.Join(err, conn.Close())
 }
 
 // close gives everything back. All was only read: its errors lose nothing.
@@ -191,12 +207,48 @@ func (c *connection) checkSchema(ctx context.Context) error {
 			maps.DeleteFunc(c.columns, func(name string, _ bool) bool { return strings.HasPrefix(name, table+".") })
 		}
 	}
-	for _, need := range []string{"session_id", "seq", "event_json", "created_at"} {
+	for _, need := range []string{"session_id", "event_json"} {
 		if !c.columns["transcript_events."+need] {
 			return fmt.Errorf("schema %d has no column transcript_events.%s", c.version, need)
 		}
 	}
 	return nil
+}
+
+// lacks says what is not as this code was written against: the version, and of
+// the columns that it reads those that are not there. A session whose key, or a
+// row whose time is not told, is reported without. Empty: nothing.
+func (c *connection) lacks() string {
+	var missing []string
+	for _, name := range []string{
+		"transcript_events.seq", "transcript_events.created_at", "transcript_events.event_zstd",
+		"session_windows.session_id", "session_windows.session_key",
+	} {
+		if !c.columns[name] {
+			missing = append(missing, name)
+		}
+	}
+	var said []string
+	if c.version != knownVersion {
+		said = append(said, fmt.Sprintf("schema %d, written against %d", c.version, knownVersion))
+	}
+	if len(missing) > 0 {
+		said = append(said, "no column "+strings.Join(missing, ", "))
+	}
+	return strings.Join(said, "; ")
+}
+
+// seq gives the expression for the order of a session's rows.
+func (c *connection) seq() string {
+	if c.columns["transcript_events.seq"] {
+		return "t.seq"
+	}
+	return "t.rowid"
+}
+
+// short gives the expression for a text that is not read where it is long.
+func short(expr string) string {
+	return "CASE WHEN octet_length(" + expr + ") <= " + strconv.Itoa(maxKey) + " THEN " + expr + " END"
 }
 
 // column gives the expression for a column, or NULL where there is none.
@@ -218,7 +270,7 @@ func (c *connection) maxRowID(ctx context.Context) (id int64, err error) {
 func (c *connection) list(ctx context.Context, after int64, limit int) (ids []int64, metas []meta, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	rows, err := c.db.QueryContext(ctx, `SELECT rowid, session_id, seq, `+c.size()+`
+	rows, err := c.db.QueryContext(ctx, `SELECT rowid, `+short("t.session_id")+`, `+c.column("transcript_events", "t", "seq")+`, `+c.size()+`
 		FROM transcript_events t WHERE rowid > ? ORDER BY rowid LIMIT ?`, after, limit)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list rows: %w", err)
@@ -244,11 +296,12 @@ func (c *connection) size() string {
 	return "coalesce(octet_length(t.event_json), 0) + coalesce(octet_length(" + c.column("transcript_events", "t", "event_zstd") + "), 0)"
 }
 
-// load reads one row's JSON. sql.ErrNoRows: it is gone again.
+// load reads one row's JSON, and when it was written, which is zero where that is
+// not told. sql.ErrNoRows: it is gone again.
 func (c *connection) load(ctx context.Context, id int64) (body []byte, created time.Time, err error) {
 	var ms sql.NullInt64
 	var plain, packed sql.RawBytes
-	r := c.row(ctx, `SELECT t.created_at, t.event_json, `+c.column("transcript_events", "t", "event_zstd")+`
+	r := c.row(ctx, `SELECT `+c.column("transcript_events", "t", "created_at")+`, t.event_json, `+c.column("transcript_events", "t", "event_zstd")+`
 		FROM transcript_events t WHERE rowid = ?`, id)
 	err = r.scanRaw(func(rows *sql.Rows) error {
 		if err := rows.Scan(&ms, &plain, &packed); err != nil {
@@ -257,7 +310,10 @@ func (c *connection) load(ctx context.Context, id int64) (body []byte, created t
 		body, err = c.unpack(plain, packed)
 		return err
 	})
-	return body, time.UnixMilli(ms.Int64), err
+	if ms.Valid {
+		created = time.UnixMilli(ms.Int64)
+	}
+	return body, created, err
 }
 
 // errUnpack says that a row's zstd frame is none, or holds more than maxRow bytes.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // errStranger is returned for a file that the gateway's user does not own: another
@@ -78,6 +80,52 @@ func lstatBelow(root string, uid uint32, elems ...string) (fs.FileInfo, error) {
 		}
 	}
 	return fi, nil
+}
+
+// openBelow opens the plain file root/name of the user.
+func openBelow(root string, uid uint32, name string) (*os.File, fs.FileInfo, error) {
+	f, err := openIn(root, name, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil {
+		err = plain(f.Name(), fi, uid)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, fi, nil
+}
+
+// openIn opens root/name for reading. No symbolic link below root is followed at
+// any step, however it is swapped meanwhile, and a pipe or a device does not make
+// us wait.
+func openIn(root, name string, flags uint64) (*os.File, error) {
+	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", root, err)
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Openat2(dir, name, &unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_NOCTTY | unix.O_CLOEXEC | flags,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", filepath.Join(root, name), err)
+	}
+	return os.NewFile(uintptr(fd), filepath.Join(root, name)), nil
+}
+
+// plain reports what is wrong with a file as one of the user's records.
+func plain(path string, fi fs.FileInfo, uid uint32) error {
+	if !fi.Mode().IsRegular() {
+		return fmt.Errorf("%s: %s, want a plain file", path, fi.Mode().Type())
+	}
+	if !mayUse(fi, uid) {
+		return fmt.Errorf("%s: %w", path, errStranger)
+	}
+	return nil
 }
 
 // readSettingsFile reads a file that a process named. Where it belongs neither

@@ -236,7 +236,13 @@ func TestBrokenSettingsHideNoGateway(t *testing.T) {
 // events of one kind, one after the other.
 func running(t *testing.T, h *host) (c *Collector, next func(event.Kind) event.Event) {
 	t.Helper()
-	c = New(Config{Proc: h, Since: time.Now(), Scan: time.Hour, Poll: 20 * time.Millisecond})
+	return runningAt(t, h, 20*time.Millisecond)
+}
+
+// runningAt looks at all records at the given interval.
+func runningAt(t *testing.T, h *host, poll time.Duration) (c *Collector, next func(event.Kind) event.Event) {
+	t.Helper()
+	c = New(Config{Proc: h, Since: time.Now(), Scan: time.Hour, Poll: poll})
 	ctx, cancel := context.WithCancel(context.Background())
 	events, done := make(chan event.Event, 100), make(chan error, 1)
 	go func() { done <- c.Run(ctx, func(e event.Event) { events <- e }) }()

@@ -8,22 +8,37 @@
 // points at a state directory which is not its user's is reported as
 // "unverified:PID" and nothing of it is read.
 //
-// Records are read from agents/*/agent/openclaw-agent.sqlite (schema 23;
-// others as far as their columns allow), read-only, without making a file, and
-// open for no longer than a reading takes. inotify on the directories tells of a
-// commit, and its rows are out within some 50 ms: a command's row is written
-// before the command is started. What inotify loses, a look each second finds.
+// There are two formats of records, and one teller of what is in them, which
+// tells a row once though it may be in both.
+//
+// Since 2026.9 it is a database, agents/*/agent/openclaw-agent.sqlite (schema 23;
+// others as far as their columns allow), read without a lock that anybody waits
+// for, without making a file, and open for no longer than a reading takes. Before,
+// up to 2026.6.11, a session was a file of JSON lines, agents/*/sessions/*.jsonl
+// (version 3), and sessions.json said whose it was. Of these every whole line is
+// read once, wherever it is after the file was cut, written anew, replaced or
+// renamed. No symbolic link is followed to either, and nothing but a plain file of
+// the gateway's user is read.
+//
+// inotify on the directories tells of a commit or a line, and it is out within
+// some 50 ms: a command is recorded before it is started. What inotify loses, a
+// look each second finds. A row of more than 8 MiB, or that makes no sense, is
+// counted as lost; a reading takes 64 MiB or 4 s of a database and 16 MiB of
+// transcripts, and the rest comes with the next; of what was there before the
+// collector, the end of each recent session is learned. What is not understood is
+// reported as coverage of the probe "openclaw:PATH".
 //
 // It costs a host without OpenClaw the reading of names: a millisecond or two of
 // CPU for 100 processes every 5 s. A gateway at rest costs some stats a second
 // and a look at its settings every 5 s; a commit, about two milliseconds.
 //
-// What it does not see: transcripts of releases that wrote JSONL; gateways in
-// containers, whose paths are not this host's; a profile given only as
-// --profile, until the gateway has opened its database; calls that Code Mode
-// makes, until they have ended; the HTTP status of a failed model call beyond
-// what the message says; and calls that fail before any request is made. A
-// record says what OpenClaw wrote, and OpenClaw's user can write anything.
+// What it does not see: gateways in containers, whose paths are not this host's; a
+// profile given only as --profile, until the gateway has opened its database; calls
+// that Code Mode makes, until they have ended; the HTTP status of a failed model
+// call beyond what the message says; and calls that fail before any request is
+// made. Transcripts name no run: it is that of the user's message that a row
+// follows, under the ID of that message. A record says what OpenClaw wrote, and
+// OpenClaw's user can write anything.
 package openclaw
 
 import (
@@ -337,7 +352,7 @@ func (c *Collector) follow(found event.GatewayFound, emit func(event.Event)) {
 			}})
 			return
 		}
-		s = &state{dir: found.StateDir, uid: found.UID, since: c.cfg.Since, agents: map[string]*records{}}
+		s = &state{dir: found.StateDir, uid: found.UID, since: c.cfg.Since, agents: map[string]*agentRecords{}}
 		c.states[found.StateDir] = s
 	}
 	s.until = time.Now().Add(max(linger, 3*c.cfg.Scan))

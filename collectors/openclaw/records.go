@@ -11,19 +11,19 @@ import (
 	"slices"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
 const (
 	databaseName = "openclaw-agent.sqlite"
-	overlap      = 128              // newest rows that are looked at again each time
+	overlap      = 128             // newest rows that are looked at again each time
+	readFor      = 4 * time.Second // and readBytes: after which the rest of a database has to wait
+	readBytes    = 64 << 20
+	openTimeout  = 3 * time.Second
+	maxLook      = 4096             // newest rows of a session among which the first of our time is looked for
 	batch        = 512              // rows listed at once
 	retryAfter   = 10 * time.Second // a database that could not be read
 	patience     = 2 * time.Second  // that it may fail before that is said
-	maxSeen      = 4096             // IDs of rows remembered
-	maxSessions  = 512              // sessions remembered
 
 	// How far back a session that lives is learned from.
 	backfillAge      = 24 * time.Hour
@@ -36,22 +36,23 @@ const (
 // ending), so the newest are compared each time, and a row is reported once by
 // its own ID.
 type records struct {
-	dir   string // the state directory, which is the gateway's ID
-	agent string
-	uid   uint32
-	since time.Time
+	*teller
+	uid uint32
 
-	dirty    bool        // to be read
-	conn     *connection // while it is being read
-	files    [2]stamp    // database and -wal, as of the last reading
-	failing  time.Time   // since when; zero: it is not
-	retry    time.Time   // not before
-	started  bool
-	last     int64 // highest row number read
-	tail     map[int64]meta
-	seen     *lru.Cache[string, struct{}]
-	sessions *lru.Cache[string, *session]
-	coverage event.Coverage // as last reported
+	dirty   bool                                               // to be read
+	open    func(context.Context, string) (*connection, error) // openDatabase
+	opening chan opened                                        // not nil: it is being opened
+	conn    *connection                                        // while it is being read
+	until   time.Time                                          // it may be read, this time
+	left    int64                                              // bytes that may be
+	bad     event.Lost                                         // rows that could not be read, this time
+	files   [2]stamp                                           // database and -wal, as of the last reading
+	failing time.Time                                          // since when; zero: it is not
+	retry   time.Time                                          // not before
+	started bool
+	last    int64 // highest row number read
+	tail    map[int64]meta
+	coverage
 }
 
 // A stamp changes when a file's content does.
@@ -61,13 +62,8 @@ type stamp struct {
 	inode   uint64
 }
 
-func newRecords(dir, agent string, uid uint32, since time.Time) *records {
-	seen, _ := lru.New[string, struct{}](maxSeen) // the error is for a size below 1
-	sessions, _ := lru.New[string, *session](maxSessions)
-	return &records{
-		dir: dir, agent: agent, uid: uid, since: since,
-		tail: map[int64]meta{}, seen: seen, sessions: sessions,
-	}
+func newRecords(t *teller, uid uint32) *records {
+	return &records{teller: t, uid: uid, tail: map[int64]meta{}, open: openDatabase}
 }
 
 func (r *records) path() string { return filepath.Join(r.agentDir(), databaseName) }
@@ -116,9 +112,12 @@ func (r *records) read(ctx context.Context, emit func(event.Event)) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	version := 0
+	lacks := ""
 	if err == nil {
-		version, err = r.readOpen(ctx, emit)
+		lacks, err = r.readOpen(ctx, emit)
+	}
+	if r.bad.Count > 0 {
+		emit(event.Event{Time: time.Now(), Source: event.SourceOpenClaw, Body: r.bad})
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -128,42 +127,65 @@ func (r *records) read(ctx context.Context, emit func(event.Event)) {
 		}
 		if time.Since(r.failing) >= patience { // else the next look may succeed: it is just being made, or closed
 			r.retry = time.Now().Add(retryAfter)
-			r.cover(emit, "none", fmt.Sprintf("read %s: %v", r.path(), err))
+			r.cover(emit, r.path(), "none", fmt.Sprintf("read %s: %v", r.path(), err))
 		}
 	default:
 		r.files, r.failing = now, time.Time{}
-		if version == knownVersion {
-			r.cover(emit, "complete", "")
+		if lacks == "" {
+			r.cover(emit, r.path(), "complete", "")
 		} else {
-			r.cover(emit, "sampled", fmt.Sprintf("read %s: schema %d, written against %d", r.path(), version, knownVersion))
+			r.cover(emit, r.path(), "sampled", fmt.Sprintf("read %s: %s", r.path(), lacks))
 		}
 	}
 }
 
-func (r *records) readOpen(ctx context.Context, emit func(event.Event)) (version int, err error) {
-	if r.conn, err = openDatabase(ctx, r.path()); err != nil {
-		return 0, err
+// readOpen reads on, and says what is not understood of the database.
+func (r *records) readOpen(ctx context.Context, emit func(event.Event)) (lacks string, err error) {
+	r.bad = event.Lost{Of: event.KindToolCall}
+	if r.conn, err = r.connect(ctx); err != nil {
+		return "", err
 	}
+	r.until, r.left = time.Now().Add(readFor), readBytes
 	defer func() {
 		r.conn.close()
 		r.conn = nil
 	}()
-	return r.conn.version, r.follow(ctx, emit)
+	return r.conn.lacks(), r.follow(ctx, emit)
 }
 
-// cover reports what is seen of these records, when that changes.
-func (r *records) cover(emit func(event.Event), fidelity, reason string) {
-	c := event.Coverage{
-		Probe:    "openclaw:" + r.path(),
-		Kinds:    []event.Kind{event.KindToolCall, event.KindToolResult, event.KindLLMCall, event.KindSessionStart},
-		Fidelity: fidelity,
-		Reason:   reason,
+// connect opens the database, and does not wait for long. SQLite opens by name:
+// whoever puts a pipe there just after we looked holds up what opens it, which
+// nothing else then waits for.
+func (r *records) connect(ctx context.Context) (*connection, error) {
+	wait := openTimeout
+	if r.opening != nil {
+		wait = 0 // that is still held up
+	} else {
+		r.opening = make(chan opened, 1)
+		go func(to chan<- opened) {
+			c, err := r.open(ctx, r.path())
+			to <- opened{c, err}
+		}(r.opening)
 	}
-	if r.coverage.Fidelity != fidelity || r.coverage.Reason != reason {
-		r.coverage = c
-		emit(event.Event{Time: time.Now(), Source: event.SourceOpenClaw, Body: c})
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	select {
+	case o := <-r.opening:
+		r.opening = nil
+		return o.conn, o.err
+	case <-timeout.C:
+		return nil, fmt.Errorf("open: no answer after %s", openTimeout)
 	}
 }
+
+// opened is what came of opening a database.
+type opened struct {
+	conn *connection
+	err  error
+}
+
+// enough reports whether a reading has taken what it may.
+func (r *records) enough() bool { return r.left <= 0 || time.Now().After(r.until) }
 
 // follow reads on from the last row, and before that, once, learns from what
 // was there.
@@ -190,6 +212,11 @@ func (r *records) follow(ctx context.Context, emit func(event.Event)) error {
 			}
 			if err := r.row(ctx, id, metas[i], emit); err != nil {
 				return err
+			}
+			if r.enough() {
+				r.remember(ids[:i+1], metas[:i+1])
+				r.dirty = true
+				return nil
 			}
 		}
 		r.remember(ids, metas)
@@ -220,6 +247,9 @@ func (r *records) start(ctx context.Context, emit func(event.Event)) error {
 	ids = ids[:len(ids)-countAbove(ids, r.last)]
 	r.remember(ids, metas[:len(ids)])
 	for _, id := range recent {
+		if r.enough() {
+			break // what is left is learned when it goes on
+		}
 		if _, err := r.session(ctx, id, emit); err != nil {
 			return err
 		}
@@ -240,11 +270,13 @@ func (r *records) lastBefore(ctx context.Context, newest int64, recent []string)
 		}
 		return err
 	}
-	err := first(`SELECT min(id) FROM (SELECT rowid AS id, created_at FROM transcript_events
-		ORDER BY rowid DESC LIMIT ?) WHERE created_at >= ?`, batch, since)
+	at := r.conn.column("transcript_events", "t", "created_at")
+	err := first(`SELECT min(id) FROM (SELECT rowid AS id, `+at+` AS at FROM transcript_events t
+		ORDER BY rowid DESC LIMIT ?) WHERE at >= ?`, batch, since)
 	for _, id := range recent {
 		if err == nil {
-			err = first(`SELECT min(rowid) FROM transcript_events WHERE session_id = ? AND created_at >= ?`, id, since)
+			err = first(`SELECT min(id) FROM (SELECT rowid AS id, `+at+` AS at FROM transcript_events t
+				WHERE session_id = ? ORDER BY `+r.conn.seq()+` DESC LIMIT ?) WHERE at >= ?`, id, maxLook, since)
 		}
 	}
 	return last, err
@@ -283,10 +315,9 @@ func (r *records) row(ctx context.Context, id int64, m meta, emit func(event.Eve
 
 func (r *records) emitRow(ctx context.Context, id int64, m meta, s *session, emit func(event.Event)) error {
 	lost := func(cause string) error {
-		emit(event.Event{
-			Time: time.Now(), Source: event.SourceOpenClaw,
-			Body: event.Lost{Of: event.KindToolCall, Count: 1, Cause: fmt.Sprintf("row %d of %s: %s", id, r.path(), cause)},
-		})
+		if r.bad.Count++; r.bad.Count == 1 {
+			r.bad.Cause = fmt.Sprintf("row %d of %s: %s", id, r.path(), cause)
+		}
 		return nil
 	}
 	if m.bytes > maxRow {
@@ -301,6 +332,7 @@ func (r *records) emitRow(ctx context.Context, id int64, m meta, s *session, emi
 	case err != nil:
 		return fmt.Errorf("load row %d: %w", id, err)
 	}
+	r.left -= int64(len(body))
 	if now := time.Now(); created.After(now.Add(time.Hour)) {
 		created = now // nothing is recorded before it happens
 	}
@@ -308,52 +340,14 @@ func (r *records) emitRow(ctx context.Context, id int64, m meta, s *session, emi
 	if err != nil {
 		return lost(err.Error())
 	}
-	key := m.session + "/" + cmp.Or(parsed.id, fmt.Sprintf("#%d.%d", m.seq, created.UnixMilli()))
-	if found, _ := r.seen.ContainsOrAdd(key, struct{}{}); found {
-		return nil
+	if created.IsZero() { // the schema does not tell
+		if created = parsed.at; created.IsZero() {
+			created = time.Now()
+		}
 	}
-	r.emitParsed(parsed, m.session, created, s, emit)
+	parsed.id = cmp.Or(parsed.id, fmt.Sprintf("#%d.%d", m.seq, created.UnixMilli()))
+	r.tell(parsed, m.session, created, s, emit)
 	return nil
-}
-
-// emitParsed makes events of a row. Of one from before the collector's time
-// only the calls and their results are told, to be learned from.
-func (r *records) emitParsed(parsed row, id string, created time.Time, s *session, emit func(event.Event)) {
-	prompt, backfill := s.see(parsed), created.Before(r.since)
-	send := func(b event.Body) {
-		emit(event.Event{Time: created, Source: event.SourceOpenClaw, Body: b})
-	}
-	if parsed.user != "" && !backfill {
-		send(event.Prompt{Gateway: r.dir, Agent: r.agent, Session: id, SessionKey: s.key})
-	}
-	_, known := s.wrapped[parsed.parent]
-	known = known && parsed.nested
-	for _, c := range parsed.calls {
-		if known {
-			continue // reported when it was asked for
-		}
-		if c.wrapped && len(s.wrapped) < maxWrapped {
-			s.wrapped[c.ID] = false
-		}
-		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Backfill = r.dir, r.agent, id, s.key, backfill
-		send(c.ToolCall)
-	}
-	for _, res := range parsed.results {
-		if s.wrapped[res.ID] {
-			continue
-		}
-		if known {
-			res.ID = parsed.parent
-			s.wrapped[res.ID] = true
-		}
-		res.Gateway, res.Agent, res.Session, res.Backfill = r.dir, r.agent, id, backfill
-		send(res)
-	}
-	if parsed.llm != nil && !backfill {
-		c := *parsed.llm
-		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Prompt = r.dir, r.agent, id, s.key, clip(prompt, maxText)
-		send(c)
-	}
 }
 
 // session gives what is remembered of a session. One that is new here is
@@ -366,23 +360,19 @@ func (r *records) session(ctx context.Context, id string, emit func(event.Event)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{key: start.SessionKey, wrapped: map[string]bool{}}
-	r.sessions.Add(id, s)
-	start.Gateway, start.Agent = r.dir, r.agent
-	start.Backfill = !start.StartedAt.IsZero() && start.StartedAt.Before(r.since)
-	at := start.StartedAt
-	if at.IsZero() {
-		at = time.Now()
-	}
-	emit(event.Event{Time: at, Source: event.SourceOpenClaw, Body: start})
+	s := r.begin(start, emit)
 	ids, err := values[int64](ctx, r.conn, `SELECT rowid FROM transcript_events
-		t WHERE session_id = ? AND created_at < ? AND `+r.conn.size()+` <= ? ORDER BY seq DESC LIMIT ?`,
+		t WHERE session_id = ? AND `+r.conn.column("transcript_events", "t", "created_at")+` < ? AND `+r.conn.size()+` <= ?
+		ORDER BY `+r.conn.seq()+` DESC LIMIT ?`,
 		id, r.since.UnixMilli(), maxRow, backfillRows)
 	if err != nil {
 		return nil, fmt.Errorf("list old rows: %w", err)
 	}
 	slices.Sort(ids)
 	for _, old := range ids {
+		if r.enough() {
+			break
+		}
 		if err := r.emitRow(ctx, old, meta{session: id}, s, emit); err != nil {
 			return nil, err
 		}

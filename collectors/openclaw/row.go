@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,15 +25,19 @@ const (
 
 // A row is one transcript row, as far as this package reads it.
 type row struct {
-	id   string // unique with its session; empty where the record has none
+	id   string    // unique with its session; empty where the record has none
+	at   time.Time // when it was made; zero: it does not say
 	run  string
-	user string // text of a user's message
+	asks bool   // it is a user's message
+	user string // its text
 
 	// Gateway, Agent, Session, SessionKey and Prompt are not the row's to know,
 	// and stay empty in these.
 	calls   []call
 	results []event.ToolResult
 	llm     *event.LLMCall
+
+	version float64 // of the transcript, whose first row this is; 0: it is another row
 
 	tools  []string // whose results these are
 	nested bool     // calls and results were made by another call, and are recorded when they ended
@@ -50,9 +55,11 @@ type call struct {
 // them; a provider's answer and a skill's output stand inside.
 type (
 	rowJSON struct {
-		Type    string      `json:"type"`
-		ID      string      `json:"id"`
-		Message messageJSON `json:"message"`
+		Type      string      `json:"type"`
+		ID        string      `json:"id"`
+		Timestamp scalar      `json:"timestamp"`
+		Version   float64     `json:"version"` // type session: the transcript's
+		Message   messageJSON `json:"message"`
 	}
 	messageJSON struct {
 		Role           string    `json:"role"`
@@ -154,6 +161,17 @@ func (s *scalar) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// time reads a moment, as text or in milliseconds; zero: it is none.
+func (s scalar) time() time.Time {
+	if at, err := time.Parse(time.RFC3339, string(s)); err == nil {
+		return at
+	}
+	if ms, err := strconv.ParseInt(string(s), 10, 64); err == nil && ms > 0 && ms < 1<<43 {
+		return time.UnixMilli(ms)
+	}
+	return time.Time{}
+}
+
 // lenient forgives a field of an unexpected type: the others have been read.
 func lenient(err error) error {
 	var wrong *json.UnmarshalTypeError
@@ -171,13 +189,16 @@ func parseRow(b []byte) (row, error) {
 		return row{}, fmt.Errorf("parse row: %w", syntaxOnly(err))
 	}
 	m := &j.Message
-	r := row{id: clip(j.ID, maxWord), run: clip(m.OpenClaw.RunID, maxWord)}
+	r := row{id: clip(j.ID, maxWord), at: j.Timestamp.time(), run: clip(m.OpenClaw.RunID, maxWord)}
+	if j.Type == "session" {
+		r.version = j.Version
+	}
 	if j.Type != "message" {
 		return r, nil
 	}
 	switch m.Role {
 	case "user":
-		r.user = text(m.Content)
+		r.asks, r.user = true, text(m.Content)
 		if r.run == "" {
 			r.run, _ = strings.CutSuffix(clip(m.IdempotencyKey, maxWord), ":user")
 		}

@@ -1,6 +1,7 @@
 package openclaw
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -20,6 +21,9 @@ type session struct {
 	// once that tool's own record, which is written when it has ended, has given
 	// the result.
 	wrapped map[string]bool
+	run     string    // of the rows that name none: the user's message that they follow
+	newest  time.Time // row
+	copied  time.Time // rows from before that were copied from another session
 }
 
 // Bounds on what is remembered.
@@ -36,9 +40,9 @@ func (c *connection) readSession(ctx context.Context, id string) (event.SessionS
 	if !c.columns["session_windows.session_id"] || !c.columns["session_windows.session_key"] {
 		return start, nil
 	}
-	w := func(name string) string { return c.column("session_windows", "w", name) }
-	n := func(name string) string { return c.column("session_nodes", "n", name) }
-	v := func(name string) string { return c.column("conversations", "v", name) }
+	w := func(name string) string { return short(c.column("session_windows", "w", name)) }
+	n := func(name string) string { return short(c.column("session_nodes", "n", name)) }
+	v := func(name string) string { return short(c.column("conversations", "v", name)) }
 	text := fmt.Sprintf(`SELECT %s, coalesce(%s, %s), coalesce(%s, %s), coalesce(%s, %s), coalesce(%s, %s, %s), %s, coalesce(%s, %s, %s), coalesce(%s, %s)
 		FROM session_windows w`,
 		w("session_key"),
@@ -79,7 +83,7 @@ func (c *connection) participant() string {
 	if !c.columns["session_participants.session_key"] || !c.columns["session_participants.actor_id"] {
 		return "NULL"
 	}
-	return `(SELECT p.actor_id FROM session_participants p WHERE p.session_key = w.session_key
+	return `(SELECT ` + short("p.actor_id") + ` FROM session_participants p WHERE p.session_key = w.session_key
 		ORDER BY ` + c.column("session_participants", "p", "contribution_count") + ` DESC LIMIT 1)`
 }
 
@@ -89,19 +93,23 @@ func (c *connection) recentSessions(ctx context.Context, since time.Time, limit 
 		return nil, nil
 	}
 	ids, err := values[string](ctx, c, `SELECT session_id FROM session_windows
-		WHERE updated_at >= ? AND session_id IS NOT NULL ORDER BY updated_at DESC LIMIT ?`, since.UnixMilli(), limit)
+		WHERE updated_at >= ? AND octet_length(session_id) <= 1024 ORDER BY updated_at DESC LIMIT ?`, since.UnixMilli(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
 	return ids, nil
 }
 
+// runOf gives the run of a row: the one it names, else that which the last
+// message of the user began. Releases that wrote transcripts name none.
+func (s *session) runOf(named string) string { return cmp.Or(named, s.run) }
+
 // see takes a row into what is remembered, and gives the prompt that a model's
 // answer in it was given to.
 func (s *session) see(r row) (prompt string) {
 	switch {
-	case r.user != "":
-		s.prompt, s.tools = r.user, nil
+	case r.asks:
+		s.prompt, s.tools, s.run = r.user, nil, cmp.Or(r.run, r.id)
 	case r.llm != nil:
 		prompt = s.prompt
 		if len(s.tools) > 0 {

@@ -17,8 +17,20 @@ type state struct {
 	uid    uint32
 	since  time.Time
 	until  time.Time // read until then; put off while a process lives
-	agents map[string]*records
+	agents map[string]*agentRecords
 	stale  bool // there may be new agents
+}
+
+// agentRecords are those of one agent, in one of two formats, or in both while they
+// are brought from the one to the other.
+type agentRecords struct {
+	*records
+	transcripts *transcripts
+}
+
+func newAgent(dir, name string, uid uint32, since time.Time) *agentRecords {
+	t := newTeller(dir, name, since)
+	return &agentRecords{newRecords(t, uid), newTranscripts(t, uid)}
 }
 
 func (s *state) live() bool { return time.Now().Before(s.until) }
@@ -33,29 +45,29 @@ func (s *state) refresh() []string {
 	}
 	dirs = append(dirs, filepath.Join(s.dir, "agents"))
 	for _, name := range agentDirs(s.dir, s.uid) {
-		r := s.agents[name]
-		if r == nil {
-			r = newRecords(s.dir, name, s.uid, s.since)
-			s.agents[name] = r
+		if s.agents[name] == nil {
+			s.agents[name] = newAgent(s.dir, name, s.uid, s.since)
 		}
 		dirs = append(dirs, filepath.Join(s.dir, "agents", name))
-		if _, err := lstatBelow(s.dir, s.uid, "agents", name, "agent"); err == nil {
-			dirs = append(dirs, r.agentDir())
+		for _, records := range []string{"agent", "sessions"} {
+			if fi, err := lstatBelow(s.dir, s.uid, "agents", name, records); err == nil && fi.IsDir() {
+				dirs = append(dirs, filepath.Join(s.dir, "agents", name, records))
+			}
 		}
 	}
 	return dirs
 }
 
-// poll marks the databases that have changed, and reports whether there is
+// poll marks the records that have changed, and reports whether there is
 // something to read.
 func (s *state) poll() bool {
 	due := false
 	if !s.live() {
 		return false
 	}
-	for _, r := range s.agents {
-		r.dirty = r.dirty || r.changed()
-		due = due || r.dirty
+	for _, a := range s.agents {
+		a.dirty = a.dirty || a.changed()
+		due = a.transcripts.changed() || due || a.dirty
 	}
 	return due
 }
@@ -71,21 +83,30 @@ func (s *state) touched(name string) bool {
 		s.stale = true
 		return true
 	}
-	r := s.agents[parts[1]]
-	if r == nil || !strings.HasPrefix(parts[3], databaseName) {
+	a := s.agents[parts[1]]
+	switch {
+	case a == nil:
+		return false
+	case parts[2] == "sessions":
+		return a.transcripts.touched(parts[3])
+	case parts[2] != "agent" || !strings.HasPrefix(parts[3], databaseName):
 		return false
 	}
-	r.dirty = true
+	a.dirty = true
 	return true
 }
 
-// read emits what is new in the databases that are marked.
+// read emits what is new in the databases and transcripts that are marked.
 func (s *state) read(ctx context.Context, emit func(event.Event)) {
-	for _, r := range s.agents {
-		if r.dirty && s.live() {
-			r.dirty = false
-			r.read(ctx, emit)
+	for _, a := range s.agents {
+		if !s.live() {
+			return
 		}
+		if a.dirty {
+			a.dirty = false
+			a.read(ctx, emit)
+		}
+		a.transcripts.read(ctx, emit)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/clawwatch/clawwatch/internal/event"
 )
 
 const (
@@ -31,6 +33,7 @@ type about struct {
 	installer     string
 	installed     time.Time
 	owner         uint32
+	declares      event.Declared
 	err           string
 }
 
@@ -63,6 +66,7 @@ func readAbout(dir, lock string) about {
 			a.name = front.name
 		}
 		a.version = front.version
+		a.declares = parseDeclares(b)
 	}
 	a.readOrigin(dir, lock)
 	return a

@@ -146,6 +146,7 @@ func (s *skill) read(r *root) event.Skill {
 		Installer: a.installer,
 		Installed: a.installed,
 		OwnerUID:  a.owner,
+		Declares:  a.declares,
 		EnvNames:  c.envNames,
 		Links:     s.links,
 	}

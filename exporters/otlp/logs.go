@@ -49,6 +49,7 @@ func putRecord(dst plog.LogRecord, r *event.Record, now time.Time) {
 	a.yes("clawwatch.stranger", r.Stranger)
 	putLLM(a, r.LLM)
 	putTool(a, r.Tool)
+	putEffects(a, r.Effects)
 	putSession(a, r.Session)
 	putSkillChange(a, r.Skill)
 	putSensor(a, r.Sensor)

@@ -171,6 +171,25 @@ func putEnv(a attributes, e *event.Env) {
 	a.num("clawwatch.env.target_pid", int64(e.TargetPID))
 }
 
+// putEffects puts what a tool call did against what it says. Counts of nothing
+// are left out.
+func putEffects(a attributes, x *event.Effects) {
+	if x == nil {
+		return
+	}
+	a.num("clawwatch.effects.processes", int64(x.Processes))
+	a.num("clawwatch.effects.files_read", int64(x.FilesRead))
+	a.num("clawwatch.effects.files_changed", int64(x.FilesChanged))
+	a.num("clawwatch.effects.hosts", int64(x.Hosts))
+	a.num("clawwatch.effects.unexplained_reads", int64(x.UnexplainedReads))
+	a.num("clawwatch.effects.unexplained_writes", int64(x.UnexplainedWrites))
+	a.num("clawwatch.effects.unexplained_hosts", int64(x.UnexplainedHosts))
+	a.strs("clawwatch.effects.examples", x.Examples)
+	a.yes("clawwatch.effects.silent", x.Silent)
+	a.str("clawwatch.effects.missing", x.Missing)
+	a.str("clawwatch.effects.unjudged", x.Unjudged)
+}
+
 func putAccess(a attributes, x *event.Accessed) {
 	if x == nil {
 		return

@@ -38,6 +38,7 @@ import (
 	"github.com/clawwatch/clawwatch/collectors/digest"
 	"github.com/clawwatch/clawwatch/collectors/lineage"
 	"github.com/clawwatch/clawwatch/collectors/openclaw"
+	"github.com/clawwatch/clawwatch/collectors/plugin"
 	"github.com/clawwatch/clawwatch/collectors/skills"
 	"github.com/clawwatch/clawwatch/exporters"
 	"github.com/clawwatch/clawwatch/internal/attribution"
@@ -93,6 +94,7 @@ type Agent struct {
 	strangers follower     // who, or what, comes near OpenClaw's files; nil: this host allows neither
 	gateways  *openclaw.Collector
 	skills    *skills.Collector
+	plugin    *plugin.Collector // what OpenClaw's gateways say by themselves, where they have our plugin
 	facts     chan event.Event
 	out       chan exporters.Item
 	stats     atomic.Pointer[pipeline.Stats]
@@ -162,6 +164,7 @@ func (a *Agent) openCollectors() error {
 	}
 	a.gateways = openclaw.New(openclaw.Config{Proc: a.host.Proc, Since: since, Log: a.log})
 	a.skills = skills.New(skills.Config{Log: a.log})
+	a.openPlugin()
 	return nil
 }
 
@@ -212,7 +215,7 @@ func (a *Agent) observe(ctx context.Context) error {
 		run  func(context.Context, func(event.Event)) error
 		emit func(event.Event)
 	}
-	all := []collector{{"digest", a.digests.Run, a.emit}, {"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}}
+	all := []collector{{"digest", a.digests.Run, a.emit}, {"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}, {"plugin", a.plugin.Run, a.emit}}
 	if a.strangers != nil {
 		all = append(all, collector{"strangers", a.strangers.Run, a.noting(a.emit)})
 	}
@@ -385,6 +388,9 @@ func (a *Agent) close() error {
 	}
 	if a.skills != nil {
 		errs = append(errs, a.skills.Close())
+	}
+	if a.plugin != nil {
+		errs = append(errs, a.plugin.Close())
 	}
 	for _, d := range a.exporters {
 		errs = append(errs, d.Close())

@@ -49,6 +49,18 @@ func (f *found) all() map[event.ProcID]event.GatewayFound {
 	return maps.Clone(f.gateways)
 }
 
+// living gives the OpenClaw process that has this PID.
+func (f *found) living(pid int32) (event.ProcID, event.GatewayFound, bool) {
+	f.Lock()
+	defer f.Unlock()
+	for id, g := range f.gateways {
+		if id.PID == pid {
+			return id, g, true
+		}
+	}
+	return event.ProcID{}, event.GatewayFound{}, false
+}
+
 func (f *found) list() []event.GatewayFound {
 	f.Lock()
 	defer f.Unlock()
@@ -61,20 +73,15 @@ func (a *Agent) fromKernel(ev event.Event) {
 	if a.flight.take(ev) {
 		return
 	}
-	if a.passes(ev) {
-		return
-	}
-	if h, ok := ev.Body.(event.Heir); ok {
-		for _, fact := range a.heir(ev, h) {
-			a.emit(fact)
-		}
-		return
-	}
-	if facts, taken := a.followStarter(ev); taken {
+	if facts, taken := a.fromOutside(ev); taken {
 		for _, fact := range facts {
 			a.emit(fact)
 		}
 		return
+	}
+	if x, ok := ev.Body.(event.Exec); ok && !ev.Stranger && !x.Snapshot {
+		x.Tag = a.plugin.Tag(ev.Proc, x) // at once: the process may end
+		ev.Body = x
 	}
 	a.emit(ev)
 	if ev.Stranger {

@@ -287,6 +287,18 @@ func (a *Agent) rewatch() {
 	}
 }
 
+// fromOutside takes in the facts about processes that came upon a file left behind,
+// and gives what is to be said of them instead. taken: the fact was one of these.
+func (a *Agent) fromOutside(ev event.Event) (facts []event.Event, taken bool) {
+	if a.passes(ev) {
+		return nil, true
+	}
+	if h, ok := ev.Body.(event.Heir); ok {
+		return a.heir(ev, h), true
+	}
+	return a.followStarter(ev)
+}
+
 // heir decides what a process that came upon a file left behind is, and gives the
 // facts about it in order: none where it only reads the file.
 func (a *Agent) heir(ev event.Event, h event.Heir) []event.Event {

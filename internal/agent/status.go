@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/clawwatch/clawwatch/collectors/plugin"
 	"github.com/clawwatch/clawwatch/exporters"
 	"github.com/clawwatch/clawwatch/exporters/jsonl"
 	"github.com/clawwatch/clawwatch/exporters/otlp"
@@ -96,6 +97,17 @@ func (a *Agent) serve(ctx context.Context) (wait func() error) {
 	done := make(chan error, 1)
 	go func() { done <- api.New(a.store, a.statusAfter).Serve(ctx, l) }()
 	return func() error { return <-done }
+}
+
+// openPlugin opens the socket for OpenClaw's gateways, beside the other one. Any
+// user's gateway may connect; who is believed is decided by what it is. One that
+// cannot be opened is logged: attribution does without.
+func (a *Agent) openPlugin() {
+	l, err := api.Bind(filepath.Join(filepath.Dir(a.cfg.Socket), "plugin.sock"), 0o666, -1)
+	if err != nil {
+		a.log.Error("open the plugin's socket; attribution does without it", "error", err)
+	}
+	a.plugin = plugin.New(plugin.Config{Listener: l, Proc: a.host.Proc, Known: a.found.living})
 }
 
 // A delivery is an exporter, and what the agent wants to know of it.

@@ -72,6 +72,12 @@ func (c *Client) Skills(ctx context.Context, q store.Query) iter.Seq2[store.Skil
 	return ask[store.Skill](ctx, c, "/v1/skills", Values(q, false))
 }
 
+// Profiles yields skills with what they declare against what they were seen to
+// use.
+func (c *Client) Profiles(ctx context.Context, q store.Query) iter.Seq2[store.Profile, error] {
+	return ask[store.Profile](ctx, c, "/v1/profiles", Values(q, false))
+}
+
 // Sessions yields sessions, newest first.
 func (c *Client) Sessions(ctx context.Context, q store.Query) iter.Seq2[store.Session, error] {
 	return ask[store.Session](ctx, c, "/v1/sessions", Values(q, false))

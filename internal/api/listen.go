@@ -23,6 +23,20 @@ import (
 // root, the agent's own user or in the group: a mode that somebody loosened
 // lets nobody in.
 func Listen(path string, gid int) (net.Listener, error) {
+	mode := fs.FileMode(0o600)
+	if gid >= 0 {
+		mode = 0o660
+	}
+	l, err := Bind(path, mode, gid)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{UnixListener: l, gid: gid}, nil
+}
+
+// Bind makes a socket as Listen does, of that mode and, with a gid of 0 or more,
+// that group. Whoever the mode lets in is let in.
+func Bind(path string, mode fs.FileMode, gid int) (*net.UnixListener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make socket directory: %w", err)
 	}
@@ -33,14 +47,13 @@ func Listen(path string, gid int) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	mode := fs.FileMode(0o600)
 	if gid >= 0 {
-		mode, err = 0o660, os.Chown(path, -1, gid)
+		err = os.Chown(path, -1, gid)
 	}
 	if err = errors.Join(err, os.Chmod(path, mode)); err != nil {
 		return nil, errors.Join(fmt.Errorf("protect socket: %w", err), l.Close())
 	}
-	return &listener{UnixListener: l, gid: gid}, nil
+	return l, nil
 }
 
 // removeStale removes a socket whose owner is gone.

@@ -10,6 +10,7 @@
 //	/v1/alerts     alerts                     /v1/tree       processes and what they did, as one object
 //	/v1/llm        records of model calls     /v1/processes  the same, one a line
 //	/v1/skills     the inventory of skills    /v1/sessions   sessions
+//	/v1/profiles   the same skills, each with what it declares against what it was seen to use
 //	/v1/status     what the agent says of itself; with ?try, after it tried its sensors
 //
 // A wrong request is a 400 with the reason in one line of text. An answer that
@@ -90,6 +91,7 @@ func (s *Server) Handler() http.Handler {
 		"/v1/tree":      s.tree,
 		"/v1/processes": s.processes,
 		"/v1/skills":    s.skills,
+		"/v1/profiles":  s.profiles,
 		"/v1/sessions":  s.sessions,
 	} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
@@ -188,6 +190,14 @@ func (s *Server) skills(w http.ResponseWriter, r *http.Request, q store.Query, _
 	return stream(w, false, each(all))
 }
 
+func (s *Server) profiles(w http.ResponseWriter, r *http.Request, q store.Query, _ bool) error {
+	all, err := s.store.Profiles(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	return stream(w, false, each(all))
+}
+
 func (s *Server) sessions(w http.ResponseWriter, r *http.Request, q store.Query, _ bool) error {
 	all, err := s.store.Sessions(r.Context(), q)
 	if err != nil {
@@ -203,6 +213,8 @@ type Why struct {
 	Alert   *event.Alert   `json:"alert,omitempty"`
 	Events  []event.Record `json:"events,omitempty"`  // an alert's, as far as they are kept
 	Missing []string       `json:"missing,omitempty"` // IDs of those that are not
+	// Timeline is what else the same tool call did; nil: no call is known.
+	Timeline *store.Timeline `json:"timeline,omitempty"`
 }
 
 func (s *Server) why(w http.ResponseWriter, r *http.Request) error {
@@ -215,6 +227,12 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) error {
 		if why.Events, why.Missing, err = s.store.Named(r.Context(), *found.Alert); err != nil {
 			return err
 		}
+		why.Timeline, err = s.store.Timeline(r.Context(), found.Alert.Attribution, found.Alert.Time)
+	} else {
+		why.Timeline, err = s.store.Timeline(r.Context(), found.Record.Attribution, found.Record.Time)
+	}
+	if err != nil {
+		return err
 	}
 	return one(w, why)
 }

@@ -36,6 +36,7 @@ func (e *Engine) cleaned(a *event.Attribution) *event.Attribution {
 		for i := range a.Evidence {
 			a.Evidence[i].Detail = e.clean(a.Evidence[i].Detail)
 		}
+		sourced(a.Evidence)
 	}
 	return a
 }
@@ -45,6 +46,8 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 	case event.ToolCall:
 		return e.ofCall(b.Gateway, b.Session, b.ID)
 	case event.ToolResult:
+		return e.ofCall(b.Gateway, b.Session, b.ID)
+	case event.ToolEffects:
 		return e.ofCall(b.Gateway, b.Session, b.ID)
 	case event.LLMCall:
 		return e.ofModel(ev.Time, b)
@@ -88,7 +91,7 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 		return
 	}
 	var sig signals
-	var of []event.Evidence
+	of := append(e.forgery(s), x.tagEvidence()...)
 	switch {
 	case x.call != nil:
 		fill(a, x.call)
@@ -112,6 +115,13 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 	default:
 		of = append(of, event.Evidence{Kind: "exec_argv", Detail: "no recorded tool call has the command of process " + fmt.Sprint(x.root.PID)})
 		sig = signals{mentioned: g.mentioned(x.command, x.cwd)}
+		if x.tagged != nil { // the run is not known, so what its session read counts as read before
+			_, sig.earlier = g.reads(x.tagged.session, "\x00", x.started)
+		}
+	}
+	if x.tagged != nil {
+		ses := x.tagged.session
+		a.Agent, a.Session, a.SessionKey = ses.agent, ses.id, ses.key
 	}
 	if ev.Proc != x.root {
 		of = append(of, event.Evidence{Kind: "lineage", Detail: fmt.Sprintf("descends by fork from process %d, the root of that command", x.root.PID)})
@@ -138,6 +148,9 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 	}
 	for _, id := range x.scripts {
 		sig.mentioned.add(id)
+	}
+	for i := range of {
+		of[i].Time = x.started
 	}
 	of = append(of, e.inherit(&sig, s)...)
 	var why []event.Evidence
@@ -339,6 +352,9 @@ func (e *Engine) ofCalls(a *event.Attribution, g *gateway, fits []*call, kind, w
 		e.shared(a, fits)
 		a.Evidence = []event.Evidence{{Kind: kind, Detail: fmt.Sprintf("several tool calls %s: %s", what, callIDs(fits))}}
 	}
+	for i := range a.Evidence {
+		a.Evidence[i].Time = fits[0].at
+	}
 	sig := g.signals(fits...)
 	for _, p := range paths {
 		if id, ok := g.catalogue.at(p); ok {
@@ -358,6 +374,9 @@ func (e *Engine) ofCalls(a *event.Attribution, g *gateway, fits []*call, kind, w
 const slack = time.Second
 
 func during(c *call, at time.Time) bool {
+	if runs, known := c.runs(at); known {
+		return runs
+	}
 	if at.Before(c.at.Add(-slack)) {
 		return false
 	}

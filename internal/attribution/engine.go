@@ -81,6 +81,8 @@ type Scope struct {
 	cwd    skillSet     // skill whose directory was the working directory
 	broker bool         // OpenClaw's spawn broker
 	root   event.ProcID
+	tag    string // of clawwatch's plugin, where it is not that of the execution's root
+	tagAt  time.Time
 
 	answers [2]answer // for the root of the execution, and for what descends from it
 }
@@ -135,6 +137,7 @@ type origin struct {
 	gateway *gateway
 	command bool // it is a command, and not the gateway
 	seen    time.Time
+	joined  time.Time // its plugin did, or lost count; zero: there is none
 }
 
 // A scriptRun is a skill's script, or program, in execution.
@@ -175,7 +178,7 @@ func (e *Engine) Forget(id event.ProcID) { delete(e.scopes, id) }
 // the acting process after the fact. Nil: the process is in no known tree.
 func (e *Engine) Observe(ev event.Event) *Scope {
 	switch ev.Body.(type) {
-	case event.GatewayFound, event.Skill, event.SessionStart, event.ToolCall, event.ToolResult:
+	case event.GatewayFound, event.Skill, event.SessionStart, event.ToolCall, event.ToolResult, event.ToolPhase:
 		e.version++
 	}
 	e.wrote(ev)
@@ -226,6 +229,8 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 		}
 	case event.ToolResult:
 		e.gateway(b.Gateway).result(ev.Time, b)
+	case event.ToolPhase:
+		e.phase(ev, b)
 	}
 	s := e.scopes[ev.Proc]
 	e.leave(s, ev)
@@ -307,7 +312,10 @@ func (e *Engine) exec(ev event.Event, b event.Exec) {
 			x.replaced = true
 			e.version++
 		}
-		if s.exec == next.exec && s.script == next.script && slices.Equal(s.cwd, next.cwd) {
+		if next.tag, next.tagAt = b.Tag, ev.Time; b.Tag == next.exec.tag {
+			next.tag = ""
+		}
+		if s.exec == next.exec && s.script == next.script && s.tag == next.tag && slices.Equal(s.cwd, next.cwd) {
 			e.scopes[ev.Proc] = s // nothing new: it stands for what it stood for
 			return
 		}
@@ -324,7 +332,7 @@ func (e *Engine) claimed(ev event.Event, b event.Exec) *Scope {
 		id = b.Known.Gateway
 	}
 	o := &origin{proc: ev.Proc, gateway: e.gateway(id), seen: ev.Time}
-	x := &execution{known: b.Known, root: ev.Proc, origin: o, seen: ev.Time, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true}
+	x := &execution{known: b.Known, root: ev.Proc, origin: o, seen: ev.Time, started: ev.Time, cwd: b.Cwd, decided: true, claimed: true, old: true}
 	return &Scope{role: event.RoleTool, origin: o, exec: x, root: ev.Proc}
 }
 
@@ -343,7 +351,7 @@ func (e *Engine) classify(ev event.Event, b event.Exec, s *Scope) (event.Role, *
 	}
 	x := &execution{
 		root: ev.Proc, origin: s.origin, command: text, truncated: b.ArgsTruncated,
-		seen: ev.Time, started: ev.Time, cwd: b.Cwd, given: slipping(b.EnvNames),
+		seen: ev.Time, started: ev.Time, cwd: b.Cwd, given: slipping(b.EnvNames), tag: b.Tag, old: b.Snapshot,
 	}
 	if b.Snapshot && !b.Began.IsZero() && b.Began.Before(ev.Time) {
 		x.started = b.Began
@@ -454,6 +462,9 @@ func (e *Engine) Settled(s *Scope, ev event.Event, arrived time.Time) bool {
 	switch s.role {
 	case event.RoleTool, event.RoleHeir:
 		if !s.exec.decided || s.exec.heir != nil && !s.exec.heir.of.known() || s.script != nil && s.script.left != nil && !s.script.left.known() {
+			return false
+		}
+		if _, wait := e.strange(s); wait {
 			return false
 		}
 		return s.script == nil || s.script.opened || e.now.Sub(s.script.at) >= opening

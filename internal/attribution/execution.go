@@ -36,6 +36,12 @@ type execution struct {
 	looked     uint64  // the gateway's news when it was last overdue
 	scripts    skillSet
 	manuals    skillSet // whose SKILL.md it was seen to open
+
+	tag       string // of clawwatch's plugin, in the root's environment; tag.go
+	tagged    *tag   // it is right
+	forged    string // it is wrong, and why
+	contested bool   // it is contradicted by OpenClaw's records
+	old       bool   // it ran before anybody watched
 }
 
 // slips names a variable that lets other code into a process and that the tool
@@ -86,6 +92,9 @@ func (e *Engine) decide() {
 			if x.decided && x.looked == g.news {
 				continue // nothing that came since could fit
 			}
+			if e.vouch(x, age >= deadline) {
+				continue
+			}
 			if g.records(x.origin) {
 				m.fits = g.fits(x, age >= deadline)
 			}
@@ -114,14 +123,17 @@ func (e *Engine) assign(x *execution, fits []*call) {
 	claims := []*execution{x}
 	for _, c := range fits {
 		for _, y := range c.claims {
-			if !slices.Contains(claims, y) {
+			if !x.elsewhere(y, fits) && !slices.Contains(claims, y) {
 				claims = append(claims, y)
 			}
 		}
 		c.claims = append(c.claims, x)
 	}
 	rivals, rows := x.rivals(fits)
-	doubt := !x.byPID && len(fits) > 0 && (len(claims) > len(fits) || len(rivals) > rows || x.young && e.rivalled(x))
+	doubt := x.contested || !x.byPID && len(fits) > 0 && (len(claims) > len(fits) || len(rivals) > rows || x.young && x.tagged == nil && e.rivalled(x))
+	if x.tagged != nil {
+		e.prefer(x, fits, len(fits) == 1 && !doubt)
+	}
 	if len(fits) == 1 && !doubt {
 		x.call, fits[0].taken = fits[0], x
 		return
@@ -135,7 +147,7 @@ func (e *Engine) assign(x *execution, fits []*call) {
 			continue
 		}
 		if y.call != nil {
-			y.call.taken = nil
+			y.call.taken, y.call.exact = nil, nil
 			y.call, y.candidates = nil, []*call{y.call}
 		}
 		if !y.doubt && y != x {
@@ -162,7 +174,7 @@ func (x *execution) rivals(fits []*call) (all []*execution, rows int) {
 			}
 			seen[c] = true
 			for _, y := range c.claims {
-				if slices.Contains(all, y) {
+				if x.elsewhere(y, fits) || slices.Contains(all, y) {
 					continue
 				}
 				if all = append(all, y); len(all) > maxRivals {
@@ -178,17 +190,26 @@ func (x *execution) rivals(fits []*call) (all []*execution, rows int) {
 	return all, len(seen)
 }
 
+// elsewhere reports whether another execution is out of the question where calls are
+// given out: its tag has settled which one it is, or this one has a tag and that none.
+func (x *execution) elsewhere(y *execution, fits []*call) bool {
+	return y != x && (y.exact() && !slices.Contains(fits, y.call) || x.tagged != nil && y.tagged == nil)
+}
+
 // contest lets a row that came late be a candidate for executions that it fits and
 // that were given to others: they may be its own.
 func (e *Engine) contest(g *gateway, c *call) {
 	for _, x := range e.open {
 		given := x.call != nil || len(x.candidates) > 0
+		if x.tagged != nil && x.tagged.session.id != c.session.id {
+			continue
+		}
 		if x.origin.gateway != g || !given || x.byPID || x.call == c || slices.Contains(x.candidates, c) ||
 			c.at.After(x.started.Add(lead)) || !c.fits(x) || !g.records(x.origin) {
 			continue
 		}
 		if x.call != nil {
-			x.call.taken = nil
+			x.call.taken, x.call.exact = nil, nil
 			x.candidates, x.call = []*call{x.call}, nil
 		}
 		x.candidates = append(slices.Clip(x.candidates), c)
@@ -222,7 +243,7 @@ func (e *Engine) Amended() []event.ProcID {
 // than the exec count if there is no other. A process named by the record of a background call is
 // that call.
 func (g *gateway) fits(x *execution, overdue bool) []*call {
-	var fits, young []*call
+	var fits, young, others []*call
 	claimed := false
 	for _, c := range g.commands {
 		if c.pid != 0 && c.pid == x.root.PID && !c.ended.Before(x.started) && (x.seen.Equal(x.started) || sameCommand(c.Command, x)) {
@@ -231,9 +252,14 @@ func (g *gateway) fits(x *execution, overdue bool) []*call {
 		}
 		switch {
 		case c.pid != 0 || !c.fits(x):
+		case x.tagged != nil && c.session.id != x.tagged.session.id:
+			if c.exact == nil {
+				others = append(others, c)
+			}
+		case x.tagged == nil && c.exact != nil && c.exact != x:
 		case c.at.After(x.started.Add(lead)):
 			young = append(young, c)
-		case !overdue && len(c.claims) > 0:
+		case !overdue && x.disputes(c):
 			claimed = true
 		default:
 			fits = append(fits, c)
@@ -246,6 +272,10 @@ func (g *gateway) fits(x *execution, overdue bool) []*call {
 	if x.young {
 		fits = young
 	}
+	if fits = x.ran(fits); overdue && len(fits) == 0 && len(others) > 0 {
+		x.contradict(others)
+		fits = others
+	}
 	if len(fits) > 0 {
 		x.how = fmt.Sprintf("the shell's command is the text of tool call %s, recorded %s before it", fits[0].ID, before(x.started, fits[0].at))
 	}
@@ -254,7 +284,7 @@ func (g *gateway) fits(x *execution, overdue bool) []*call {
 
 // fits reports whether a call can be an execution.
 func (c *call) fits(x *execution) bool {
-	return !c.at.After(x.started.Add(deadline)) && (c.ended.IsZero() || !c.ended.Before(x.started)) && sameCommand(c.Command, x)
+	return !c.at.After(x.started.Add(deadline)) && (c.ended.IsZero() || !c.ended.Before(x.started) || x.tagged != nil && c.span != nil && c.span.open) && sameCommand(c.Command, x)
 }
 
 func before(exec, row time.Time) string {
@@ -286,7 +316,9 @@ type call struct {
 	host    string // that its URL leads to; empty: none
 	port    uint16
 	paths   []string // Paths, absolute, every reading of them
+	span    *span    // as the plugin said it; nil: it did not
 	taken   *execution
+	exact   *execution   // whose right tag it is
 	claims  []*execution // that it fitted when they were decided
 }
 
@@ -334,6 +366,7 @@ type gateway struct {
 	forgery   forgery
 	network   network
 	server    event.ProcID // the gateway itself, while it lives
+	word      word
 }
 
 // records reports whether what an OpenClaw process runs is in the gateway's
@@ -400,7 +433,7 @@ func (g *gateway) call(at, arrived time.Time, b event.ToolCall) *call {
 	if at.After(c.session.newest) {
 		c.session.newest = at
 	}
-	g.calls[key] = c
+	g.calls[key], c.span = c, g.word.spans[key]
 	for _, p := range b.Paths {
 		c.paths = append(c.paths, g.readings(p)...)
 	}
@@ -505,6 +538,7 @@ func (g *gateway) expire(now time.Time) {
 	}
 	g.network.expire(now)
 	g.commands = slices.DeleteFunc(g.commands, gone)
+	g.word.expire(now)
 	for k, c := range g.calls {
 		if gone(c) {
 			delete(g.calls, k)

@@ -292,14 +292,14 @@ func provenance(l *legacy, by event.Attribution) event.Evidence {
 	if by.Skill != nil {
 		who += fmt.Sprintf(" of skill %s (%s)", by.Skill.Name, by.Confidence)
 	}
-	detail := fmt.Sprintf("%s was %s at %s for %s", l.Path, l.How, l.At.UTC().Format("2006-01-02 15:04:05"), who)
+	detail := fmt.Sprintf("%s was %s for %s", l.Path, l.How, who)
 	if l.Hops > 0 {
 		detail += fmt.Sprintf(", which itself acted on a file left behind: %d such steps", l.Hops)
 	}
 	if l.Changed {
 		detail += "; others have changed it since"
 	}
-	return event.Evidence{Kind: "file_provenance", Detail: detail}
+	return event.Evidence{Kind: "file_provenance", Detail: detail, Time: l.At}
 }
 
 // maxChain bounds the evidence of earlier steps.
@@ -370,7 +370,7 @@ func (e *Engine) ofHeir(a *event.Attribution, s *Scope, ev event.Event) {
 			how += " among others"
 		}
 	}
-	a.Evidence = append(a.Evidence, provenance(l, by), event.Evidence{Kind: "heir", Detail: how})
+	a.Evidence = append(a.Evidence, provenance(l, by), event.Evidence{Kind: "heir", Detail: how, Time: s.exec.started})
 	if ev.Proc != s.exec.root {
 		a.Evidence = append(a.Evidence, event.Evidence{Kind: "lineage", Detail: fmt.Sprintf("descends by fork from process %d", s.exec.root.PID)})
 	}

@@ -19,7 +19,7 @@ import (
 
 // Bounds on what is kept of one gateway's own connections.
 const (
-	maxNamed   = 1024 // addresses with a name
+	maxNames   = 1024 // addresses with a name
 	maxSockets = 1024
 	keepNamed  = time.Hour
 	maxWaiting = 10 * time.Minute // that a model is waited for
@@ -56,10 +56,10 @@ func (n *network) resolved(b event.DNSAnswer, at time.Time) {
 		addr = addr.Unmap()
 		k := n.named[addr]
 		if k == nil {
-			if len(n.named) >= maxNamed {
+			if len(n.named) >= maxNames {
 				n.expire(at)
 			}
-			if len(n.named) >= maxNamed {
+			if len(n.named) >= maxNames {
 				return
 			}
 			k = &named{}

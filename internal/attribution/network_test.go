@@ -121,7 +121,7 @@ func TestWhatIsRememberedOfConnectionsIsBounded(t *testing.T) {
 		f.e.Attribute(f.connect(2, 10, netip.AddrPortFrom(addr, 80), i+1), f.last)
 	}
 	n := f.e.gateway(state).network
-	if len(n.named) > maxNamed || len(n.sockets) > maxSockets || len(n.fetches) > maxCommands {
+	if len(n.named) > maxNames || len(n.sockets) > maxSockets || len(n.fetches) > maxCommands {
 		t.Errorf("%d names, %d sockets, %d calls", len(n.named), len(n.sockets), len(n.fetches))
 	}
 	f.e.Tick(at(2 + 3*keepNamed.Seconds()))

@@ -3,6 +3,7 @@ package attribution
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 )
@@ -219,6 +220,12 @@ func (s signals) evidence() []event.Evidence {
 			why = append(why, event.Evidence{Kind: kind, Detail: fmt.Sprintf(format, args...)})
 		}
 	}
+	addAt := func(at time.Time, kind, format string, args ...any) {
+		n := len(why)
+		if add(kind, format, args...); len(why) > n {
+			why[n].Time = at
+		}
+	}
 	if r := s.script; r != nil {
 		seen := "and was seen to open it"
 		if !r.opened {
@@ -236,16 +243,21 @@ func (s signals) evidence() []event.Evidence {
 		add("records_in_doubt", "%s", s.forged)
 	}
 	for _, r := range s.read {
-		add("skill_read", "%s in this run, at %s", r.how, r.at.UTC().Format("15:04:05.000"))
+		addAt(r.at, "skill_read", "%s in this run, at %s", r.how, r.at.UTC().Format("15:04:05.000"))
 	}
 	for _, r := range s.earlier {
-		add("skill_read_earlier", "%s before this run, at %s", r.how, r.at.UTC().Format("15:04:05.000"))
+		addAt(r.at, "skill_read_earlier", "%s before this run, at %s", r.how, r.at.UTC().Format("15:04:05.000"))
 	}
 	if len(s.mentioned) > 0 {
 		add("command_mentions", "the command names or runs files of: %s", s.mentioned.names())
 	}
 	if len(s.cwd) > 0 {
 		add("working_directory", "the working directory is in skill %s, which proves nothing alone", s.cwd.names())
+	}
+	for i := range why {
+		if why[i].Kind == "script_path" {
+			why[i].Time = s.script.at
+		}
 	}
 	return why
 }

@@ -1,5 +1,7 @@
 package event
 
+import "time"
+
 // Attribution says on whose behalf a fact came about, how sure that is, and
 // why. The zero Attribution says that no agent is involved.
 type Attribution struct {
@@ -32,4 +34,11 @@ const (
 type Evidence struct {
 	Kind   string `json:"kind"`   // exec_argv, lineage, script_path, working_directory, skill_read, …
 	Detail string `json:"detail"` // what was seen; for a rejected candidate: why
+	// Time is when it happened, Source who saw or wrote it.
+	Time   time.Time      `json:"time,omitzero"`
+	Source EvidenceSource `json:"source,omitempty"` // kernel, transcript, /proc, skill tree, plugin
 }
+
+// EvidenceForgedTag is the kind of evidence that says: the process was handed a
+// tag of clawwatch's plugin that is not its own. It never speaks for anybody.
+const EvidenceForgedTag = "forged_tag"

@@ -34,6 +34,7 @@ type Exec struct {
 	Creds         *Creds      // nil: not known but for UID
 	Namespaces    *Namespaces // those that differ from the agent's; nil: none, or not known
 	ContainerID   string
+	Tag           string       // what the process was handed in the variable of clawwatch's plugin; empty: nothing, or not known
 	Snapshot      bool         // not an exec that was seen: the process ran before the sensor did
 	Began         time.Time    // Snapshot: when the process began; zero: not known
 	Known         *Attribution // Snapshot: what the agent itself recorded of the process before it was started anew
@@ -439,6 +440,28 @@ type Prompt struct {
 	Gateway, Agent, Session, SessionKey string
 }
 
+// ToolPhase is what clawwatch's plugin in the gateway Event.Proc says of a tool
+// call. It is the gateway's word; it is never a record of its own.
+type ToolPhase struct {
+	Phase               Phase
+	Agent, Session, Run string
+	SessionKey          string
+	ID, Name            string // begin, end: of the call
+	Tag                 string // tag: what the session's next command gets in its environment
+	Open                bool   // end: the command runs on, or is yet to be approved
+}
+
+// A Phase is what a ToolPhase is about.
+type Phase string
+
+// The phases there are.
+const (
+	PhaseJoined Phase = "joined" // the plugin has joined, or has lost count: of what was before, not all is known
+	PhaseTag    Phase = "tag"
+	PhaseBegin  Phase = "begin"
+	PhaseEnd    Phase = "end"
+)
+
 // LLMCall is one answer of a model, or its failure.
 type LLMCall struct {
 	Gateway, Agent, Session, SessionKey, Run string
@@ -473,9 +496,19 @@ type Skill struct {
 	Installer string    // source of the install metadata: clawhub, path, git, …; empty: copied by hand
 	Installed time.Time // from metadata, else the modification time of SKILL.md
 	OwnerUID  uint32    // owner of SKILL.md
+	Declares  Declared  // what its SKILL.md says that it needs
 	EnvNames  []string  // variable names that look like secrets and occur in its files
 	Links     []string  // symbolic links in the root that lead to Dir
 	Err       string    // why hash or metadata are incomplete
+}
+
+// Declared is what a SKILL.md says of what its skill needs: in the requirements
+// of its frontmatter, and in the commands, variables and URLs of its text. The
+// author may leave out anything.
+type Declared struct {
+	Bins  []string `json:"bins,omitempty"`  // programs, by name
+	Envs  []string `json:"envs,omitempty"`  // variables
+	Hosts []string `json:"hosts,omitempty"` // names, or addresses
 }
 
 // A Change says how a skill came to be reported.
@@ -583,6 +616,7 @@ func (GatewayFound) Kind() Kind { return KindGateway }
 func (ToolCall) Kind() Kind     { return KindToolCall }
 func (ToolResult) Kind() Kind   { return KindToolResult }
 func (Prompt) Kind() Kind       { return KindPrompt }
+func (ToolPhase) Kind() Kind    { return KindToolPhase }
 func (LLMCall) Kind() Kind      { return KindLLMCall }
 func (SessionStart) Kind() Kind { return KindSessionStart }
 func (DNSAnswer) Kind() Kind    { return KindDNS }
@@ -620,6 +654,7 @@ func (GatewayFound) body() {}
 func (ToolCall) body()     {}
 func (ToolResult) body()   {}
 func (Prompt) body()       {}
+func (ToolPhase) body()    {}
 func (LLMCall) body()      {}
 func (SessionStart) body() {}
 func (Skill) body()        {}

@@ -49,6 +49,7 @@ const (
 	SourceInotify    Source = "inotify"
 	SourceOpenClaw   Source = "openclaw"
 	SourceSkills     Source = "skills"
+	SourcePlugin     Source = "plugin"
 	SourceAgent      Source = "agent"
 )
 
@@ -77,7 +78,8 @@ type Body interface {
 type Kind string
 
 // The kinds there are. KindCandidate, KindToolResult, KindPrompt and KindGateway are
-// signals between collectors, agent and pipeline, and so are KindDigest and KindLeft.
+// signals between collectors, agent and pipeline, and so are KindDigest, KindLeft and
+// KindToolPhase.
 const (
 	KindFork       Kind = "process.fork"
 	KindExec       Kind = "process.exec"
@@ -110,8 +112,10 @@ const (
 	KindDigest      Kind = "process.digest"
 
 	KindGateway      Kind = "gateway.found"
+	KindToolEffects  Kind = "tool.effects"
 	KindToolCall     Kind = "tool.call"
 	KindToolResult   Kind = "tool.result"
+	KindToolPhase    Kind = "tool.phase"
 	KindLLMCall      Kind = "llm.call"
 	KindPrompt       Kind = "session.prompt"
 	KindSessionStart Kind = "session.start"

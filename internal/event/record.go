@@ -19,6 +19,7 @@ type Record struct {
 	Access      *Accessed    `json:"access,omitempty"`
 	Call        string       `json:"call,omitempty"` // process.credentials, process.namespace: the system call; the process is shown as it was after it
 	Tool        *Tool        `json:"tool,omitempty"`
+	Effects     *Effects     `json:"effects,omitempty"`
 	LLM         *LLM         `json:"llm,omitempty"`
 	Session     *Session     `json:"session,omitempty"`
 	Skill       *SkillChange `json:"skill,omitempty"`
@@ -253,6 +254,7 @@ type SkillChange struct {
 	Installer string     `json:"installer,omitempty"`
 	Installed *time.Time `json:"installed,omitempty"`
 	Owner     *User      `json:"owner,omitempty"`
+	Declares  *Declared  `json:"declares,omitempty"` // what its SKILL.md says that it needs
 	Error     string     `json:"error,omitempty"`
 }
 

@@ -123,6 +123,8 @@ func keyOf(it *item, rec *event.Record, rule string) findingKey {
 			n := rec.Network
 			key.subject = strings.Join([]string{string(n.Transport), n.PeerAddress, n.LocalAddress, n.Family, n.SocketType}, " ")
 		}
+	case rec.Effects != nil:
+		key.subject = rec.Tool.CallID
 	case rec.LLM != nil:
 		key.subject = rec.LLM.Provider
 	case rec.Sensor != nil:

@@ -71,6 +71,7 @@ type Pipeline struct {
 	writers  writers
 	unsigned []unsigned // skills that changed, while it is not known who did it
 	runs     runs
+	ledgers  ledgers
 	stats    Stats
 }
 
@@ -113,7 +114,7 @@ func New(cfg Config) *Pipeline {
 		Config: cfg, engine: attribution.New(cfg.Redactor.String), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
 		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{}, groups: map[findingKey]*findingGroup{}, names: names{}, digests: digests{},
-		claims: claims{}, doors: doors{}, moved: moved{},
+		ledgers: newLedgers(), claims: claims{}, doors: doors{}, moved: moved{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
 	return p
@@ -151,7 +152,7 @@ func (p *Pipeline) Push(ev event.Event) {
 	}
 	scope := p.engine.Observe(ev)
 	switch b := ev.Body.(type) {
-	case event.Candidate, event.Prompt, event.Left:
+	case event.Candidate, event.Prompt, event.Left, event.ToolPhase:
 		return
 	case event.Heir:
 		if scope == nil {
@@ -186,6 +187,7 @@ func (p *Pipeline) Push(ev event.Event) {
 	}
 	p.writers.note(ev, scope, p.rootsOf(ev, scope), p.now)
 	p.claims.note(ev.Body, p.now)
+	p.saying(ev)
 	it := p.newItem(ev, scope)
 	if b, ok := ev.Body.(event.DNSAnswer); ok && p.trusted(it, b) {
 		p.names.learn(it.asker(), b, p.now)
@@ -255,6 +257,7 @@ func (p *Pipeline) Tick(now time.Time) {
 	p.repeat(false)
 	if p.now.Sub(p.swept) >= sweep {
 		p.swept = p.now
+		p.sumUp(false)
 		p.table.Expire(p.now)
 		p.runs.expire(p.now)
 		p.writers.expire(p.now)
@@ -299,6 +302,7 @@ func (p *Pipeline) Flush() {
 	for e := p.order.Front(); e != nil; e = p.order.Front() {
 		p.release(e, true)
 	}
+	p.sumUp(true)
 	p.repeat(true)
 }
 
@@ -360,6 +364,7 @@ func (p *Pipeline) faceless(it *item) bool {
 func (p *Pipeline) finish(it *item) {
 	a := p.attribute(it)
 	view := p.view(it.scope, a)
+	p.doing(it, a, view)
 	rec := p.record(it, a, view)
 	if p.own(it, a, view) {
 		p.stats.Suppressed++

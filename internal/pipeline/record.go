@@ -122,6 +122,11 @@ func (p *Pipeline) fromRecords(rec *event.Record, body event.Body) {
 		rec.Tool = &event.Tool{Name: b.Name, CallID: b.ID, Command: p.Redactor.String(b.Command), Paths: b.Paths, URL: p.Redactor.String(b.URL)}
 	case event.ToolResult:
 		rec.Tool = &event.Tool{CallID: b.ID, PID: b.PID, IsError: b.IsError, ExitCode: b.ExitCode}
+	case event.ToolEffects:
+		rec.Tool = &event.Tool{Name: b.Name, CallID: b.ID}
+		effects := b.Effects
+		effects.Examples = p.clean(effects.Examples)
+		rec.Effects = &effects
 	case event.LLMCall:
 		rec.LLM = &event.LLM{
 			Provider: b.Provider, API: b.API, Model: b.Model, ResponseID: b.ResponseID,
@@ -157,6 +162,17 @@ func (p *Pipeline) skillChange(b event.Skill) *event.SkillChange {
 	out := &event.SkillChange{ID: b.ID, Previous: b.Previous, Installer: b.Installer, Owner: p.user(b.OwnerUID), Error: b.Err}
 	if !b.Installed.IsZero() {
 		out.Installed = &b.Installed
+	}
+	if d := b.Declares; len(d.Bins)+len(d.Envs)+len(d.Hosts) > 0 {
+		out.Declares = &event.Declared{Bins: p.clean(d.Bins), Envs: p.clean(d.Envs), Hosts: p.clean(d.Hosts)}
+	}
+	return out
+}
+
+func (p *Pipeline) clean(texts []string) []string {
+	var out []string
+	for _, s := range texts {
+		out = append(out, p.Redactor.String(s))
 	}
 	return out
 }

@@ -43,10 +43,16 @@ func (s *Store) append(lines []line, alerts []event.Alert) error {
 	}
 	defer tx.Rollback() // after Commit: does nothing
 	w := &writer{s: s, tx: tx, next: s.next, tail: s.tail, spare: s.spare}
+	for _, l := range lines {
+		w.count(l.record, 1)
+	}
 	if lines, err = w.inventory(lines); err != nil {
 		return err
 	}
 	if err := w.amend(lines); err != nil {
+		return err
+	}
+	if err := w.putUses(); err != nil {
 		return err
 	}
 	if err := w.blocks(lines); err != nil {
@@ -85,6 +91,7 @@ type writer struct {
 	tail    *block
 	spare   []byte // memory for the lines of a new block; nil: none
 	written int64
+	uses    map[useKey]*tally
 }
 
 // blocks fills the tail and as many new blocks as it takes.
@@ -203,9 +210,12 @@ func (w *writer) empty(seq int64, ids map[string]bool) error {
 			return fmt.Errorf("read block %d: %w", seq, err)
 		}
 	}
-	raw, n := without(raw, ids)
-	if n == 0 {
+	raw, emptied := without(raw, ids)
+	if len(emptied) == 0 {
 		return nil
+	}
+	for _, l := range emptied {
+		w.retract(l)
 	}
 	if inTail {
 		w.tail = w.tail.clone()

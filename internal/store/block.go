@@ -59,18 +59,18 @@ func (b *block) add(r *event.Record, line []byte) {
 	b.latest.add(b.terms, r)
 }
 
-// without returns the lines with that of every record in ids emptied, and how
-// many there were. Emptied lines keep their place, so that no number moves.
-func without(raw []byte, ids map[string]bool) ([]byte, int) {
-	out, n := make([]byte, 0, len(raw)), 0
+// without returns the lines with that of every record in ids emptied, and those
+// as they were. Emptied lines keep their place, so that no number moves.
+func without(raw []byte, ids map[string]bool) (out []byte, emptied [][]byte) {
+	out = make([]byte, 0, len(raw))
 	for line := range bytes.Lines(raw) {
 		if ids[lineID(line)] {
-			n++
+			emptied = append(emptied, line)
 			line = []byte("\n")
 		}
 		out = append(out, line...)
 	}
-	return out, n
+	return out, emptied
 }
 
 // lineID returns the record's ID without parsing the line: it is the first

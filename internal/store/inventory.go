@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/clawwatch/clawwatch/internal/event"
@@ -59,7 +60,8 @@ func (w *writer) skill(l line) (news bool, err error) {
 			return false, err
 		}
 		var former event.Record
-		if err == nil && !removed && json.Unmarshal([]byte(body), &former) == nil && former.Skill != nil && former.Skill.ID == r.Skill.ID {
+		if err == nil && !removed && json.Unmarshal([]byte(body), &former) == nil && former.Skill != nil && former.Skill.ID == r.Skill.ID &&
+			reflect.DeepEqual(former.Skill.Declares, r.Skill.Declares) {
 			_, err := w.tx.Exec(`UPDATE skills SET seen = ? WHERE gateway = ? AND dir = ?`, nanos(r.Time), gateway, r.Skill.ID.Dir)
 			return false, err
 		}

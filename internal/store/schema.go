@@ -122,7 +122,7 @@ func begin(w *sql.DB) error {
 		return fmt.Errorf("read tables: %w", err)
 	}
 	if tables == 0 {
-		_, err := w.Exec(fmt.Sprintf("BEGIN; %s PRAGMA user_version = %d; COMMIT;", schema, layout))
+		_, err := w.Exec(fmt.Sprintf("BEGIN; %s %s PRAGMA user_version = %d; COMMIT;", schema, usesTable, layout))
 		return err
 	}
 	if err := w.QueryRow(`PRAGMA user_version`).Scan(&version); err != nil {
@@ -130,6 +130,9 @@ func begin(w *sql.DB) error {
 	}
 	if version != layout {
 		return fmt.Errorf("%w: %d, want %d", errLayout, version, layout)
+	}
+	if _, err := w.Exec(usesTable); err != nil { // younger than the layout; what does not know it passes it over
+		return fmt.Errorf("add table of uses: %w", err)
 	}
 	done, err := w.Exec(`DELETE FROM meta WHERE key = 'clean'`)
 	if err != nil {

@@ -31,6 +31,9 @@ func (w *writer) trim() (bool, error) {
 	if _, err := w.tx.Exec(`DELETE FROM skills WHERE removed AND seen < ?`, alertsBefore); err != nil {
 		return false, fmt.Errorf("delete removed skills: %w", err)
 	}
+	if err := w.trimUses(alertsBefore); err != nil {
+		return false, err
+	}
 	shrunk, err := w.shrink()
 	return expired+gone > 0 || shrunk, err
 }

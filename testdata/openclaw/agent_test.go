@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 // An agent is clawwatch as a user runs it, seen from outside.
 type agent struct {
+	run         string // directory of the run
 	bin, socket string
 	out         string // what it printed: alerts, log
 	cmd         *exec.Cmd
@@ -29,6 +31,7 @@ type agent struct {
 func startAgent(t *testing.T, dir, endpoint, otlp string) *agent {
 	t.Helper()
 	a := &agent{
+		run: filepath.Dir(dir),
 		bin: filepath.Join(dir, "clawwatch"), socket: filepath.Join(dir, "clawwatch.sock"),
 		out: filepath.Join(dir, "clawwatch.out"), ended: make(chan error, 1),
 	}
@@ -129,7 +132,8 @@ func (a *agent) awaitGateway(t *testing.T, g *gateway) {
 	}
 }
 
-// told is everything that the agent has to say of events and alerts.
+// told is everything that the agent has to say of events and alerts, but for
+// those of gateways elsewhere on this host, which are none of the run's business.
 func (a *agent) told(ctx context.Context) (events []truth.Event, alerts []truth.Alert, err error) {
 	text, err := a.ask(ctx, "events", "--json", "--limit", "1000000")
 	if err != nil {
@@ -144,6 +148,11 @@ func (a *agent) told(ctx context.Context) (events []truth.Event, alerts []truth.
 	if alerts, err = truth.Decode[truth.Alert](bytes.NewReader(text)); err != nil {
 		return nil, nil, fmt.Errorf("alerts: %w", err)
 	}
+	foreign := func(of *truth.Attribution) bool {
+		return of != nil && filepath.IsAbs(of.Gateway) && !strings.HasPrefix(of.Gateway, a.run+"/")
+	}
+	events = slices.DeleteFunc(events, func(e truth.Event) bool { return foreign(e.Attribution) })
+	alerts = slices.DeleteFunc(alerts, func(l truth.Alert) bool { return foreign(l.Attribution) })
 	return events, alerts, nil
 }
 

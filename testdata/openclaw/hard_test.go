@@ -32,14 +32,14 @@ type said struct {
 // act play at the same time, in sessions of their own.
 func TestHardCases(t *testing.T) {
 	needs(t)
-	h := newHouse(t)
-	g := h.gateway(t, "plain", false)
-	s := h.base.with(g)
+	h := newHouse(t, newest)
+	s := h.newStage(t, "plain", false)
+	g := s.gateway
 	s.furnish(t)
 	only := regexp.MustCompile(os.Getenv("CLAWWATCH_E2E_ONLY"))
 
 	g.start(t)
-	watch := startAgent(t, filepath.Join(h.dir, "agent"), h.base.endpoint, "")
+	watch := startAgent(t, filepath.Join(h.dir, "agent"), h.endpoint, "")
 	watch.awaitGateway(t, g)
 	p := production{house: h, stage: s, watch: watch, only: only}
 	p.act(t, s.mistaken()...)
@@ -53,7 +53,7 @@ func TestHardCases(t *testing.T) {
 // A production is the cases played so far.
 type production struct {
 	*stage
-	house  house
+	house  *house
 	watch  *agent
 	only   *regexp.Regexp
 	played []hardCase

@@ -18,7 +18,7 @@ import (
 )
 
 // imitated are skills and processes that pass for others.
-func (s *stage) imitated(t *testing.T, h house) []hardCase {
+func (s *stage) imitated(t *testing.T, h *house) []hardCase {
 	t.Helper()
 	return []hardCase{s.lookalike(), s.mimicked(), s.impostor(t, h, "another user's impostor", 65534), s.impostor(t, h, "a stranger's impostor", 0)}
 }
@@ -61,7 +61,7 @@ func (s *stage) mimicked() hardCase {
 
 // impostor is a process outside of OpenClaw that takes a gateway's name, points
 // at its state and runs what a session runs at the same time.
-func (s *stage) impostor(t *testing.T, h house, name string, uid uint32) hardCase {
+func (s *stage) impostor(t *testing.T, h *house, name string, uid uint32) hardCase {
 	t.Helper()
 	session := fmt.Sprintf("victim%d", uid)
 	l := s.worst(truth.Ambiguous, name, session, "trip-notes")
@@ -92,7 +92,7 @@ func (s *stage) impostor(t *testing.T, h house, name string, uid uint32) hardCas
 
 // runImpostor returns when the impostor has run its command, which it does once
 // it is time.
-func runImpostor(ctx context.Context, h house, state, command string, uid uint32, pid *int32, ready func() error) error {
+func runImpostor(ctx context.Context, h *house, state, command string, uid uint32, pid *int32, ready func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	dir, err := os.MkdirTemp("/tmp", filepath.Base(h.dir)+"-") // which that user can reach

@@ -9,8 +9,11 @@ import (
 	"testing"
 )
 
-// version is the OpenClaw that the scenarios are written for.
-const version = "2026.9.6"
+// The releases of OpenClaw that the scenarios are played on.
+const (
+	newest = "2026.9.6"
+	older  = "2026.6.11" // the last line that kept its records as JSON lines
+)
 
 // An install is the real OpenClaw and the node that runs it, from npm.
 type install struct {
@@ -40,10 +43,10 @@ func cacheDir(t *testing.T) string {
 	return dir
 }
 
-// installOpenClaw installs what is missing and nothing else.
-func installOpenClaw(ctx context.Context, t *testing.T, dir string) install {
+// installOpenClaw installs what is missing of a release and nothing else.
+func installOpenClaw(ctx context.Context, t *testing.T, dir, version string) install {
 	t.Helper()
-	app := filepath.Join(dir, "app")
+	app := filepath.Join(dir, "app-"+version)
 	in := install{
 		node: filepath.Join(dir, "node_modules", "node", "bin"),
 		main: filepath.Join(app, "node_modules", "openclaw", "openclaw.mjs"),

@@ -20,10 +20,8 @@ import (
 
 func TestEndToEnd(t *testing.T) {
 	needs(t)
-	h := newHouse(t)
-	dir, base, llm := h.dir, h.base, h.llm
-	plain := base.with(h.gateway(t, "plain", false))
-	service := base.with(h.gateway(t, "service", true))
+	h := newHouse(t, newest)
+	plain, service := h.newStage(t, "plain", false), h.newStage(t, "service", true)
 
 	// One gateway runs before clawwatch does, the other starts after it.
 	plain.start(t)
@@ -31,35 +29,58 @@ func TestEndToEnd(t *testing.T) {
 	var file string
 	if comparing(t) {
 		var otlp string
-		otlp, file = startCollector(t, dir)
-		watch = startAgent(t, filepath.Join(dir, "agent"), base.endpoint, otlp)
+		otlp, file = startCollector(t, h.dir)
+		watch = startAgent(t, filepath.Join(h.dir, "agent"), h.endpoint, otlp)
 		watch.awaitGateway(t, plain.gateway)
 	}
 	service.start(t)
 	if watch != nil {
 		watch.awaitGateway(t, service.gateway)
 	}
-	input := playAll(t, llm, plain, service)
-	keepTruth(t, dir, input)
+	input := h.playAll(t, map[*stage][]scenario{plain: append(plain.shapes(), plain.rest()...), service: service.shapes()})
+	input.Rules = truth.Judged
 	if watch != nil {
 		check(t, watch, input, file)
 	}
 }
 
-// A house is what gateways, skills and the test have in common in one run.
-type house struct {
-	install
-	dir  string
-	base stage
-	llm  *model.Server
-	api  string // the model's address
+// TestOlderRelease plays the scenarios that depend on the shape of the process
+// tree, terminals, and a refused key, on a release that has no spawn broker and keeps its
+// records as JSON lines.
+func TestOlderRelease(t *testing.T) {
+	needs(t)
+	h := newHouse(t, older)
+	s := h.newStage(t, "older", false)
+	var watch *agent
+	if comparing(t) {
+		watch = startAgent(t, filepath.Join(h.dir, "agent"), h.endpoint, "")
+	}
+	s.start(t)
+	if watch != nil {
+		watch.awaitGateway(t, s.gateway)
+	}
+	input := h.playAll(t, map[*stage][]scenario{s: append(s.shapes(), s.backgroundAndTerminal(), s.refused())})
+	if watch != nil {
+		check(t, watch, input, "")
+	}
 }
 
-func newHouse(t *testing.T) house {
+// A house is what the gateways of a run share: where they live, the model they
+// ask, the addresses of the world outside, and the recorder of the truth.
+type house struct {
+	stage
+	install install
+	dir     string
+	llm     *model.Server
+	api     string
+}
+
+func newHouse(t *testing.T, version string) *house {
 	t.Helper()
 	cache := cacheDir(t)
-	h := house{install: installOpenClaw(t.Context(), t, cache), dir: runDir(t, cache), llm: &model.Server{}}
-	recorder, err := truth.Listen(filepath.Join(h.dir, "truth.sock"))
+	in := installOpenClaw(t.Context(), t, cache, version)
+	dir := runDir(t, cache)
+	recorder, err := truth.Listen(filepath.Join(dir, "truth.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,29 +89,28 @@ func newHouse(t *testing.T) house {
 			t.Error(err)
 		}
 	})
-	api := httptest.NewServer(h.llm)
+	llm := &model.Server{}
+	api := httptest.NewServer(llm)
 	t.Cleanup(api.Close)
-	h.api = api.URL + "/v1"
-	h.base = stage{deed: filepath.Join(h.dir, "bin", "deed"), endpoint: newEndpoint(t), sink: newSink(t), recorder: recorder, llm: h.llm}
-	build(t.Context(), t, "./deed", h.base.deed, "-X main.socket="+filepath.Join(h.dir, "truth.sock"))
-	return h
+	base := stage{deed: filepath.Join(dir, "bin", "deed"), endpoint: newEndpoint(t), sink: newSink(t), recorder: recorder, llm: llm}
+	build(t.Context(), t, "./deed", base.deed, "-X main.socket="+filepath.Join(dir, "truth.sock"))
+	return &house{stage: base, install: in, dir: dir, llm: llm, api: api.URL + "/v1"}
 }
 
-func (h house) gateway(t *testing.T, name string, service bool) *gateway {
-	t.Helper()
-	return newGateway(t, h.install, filepath.Join(h.dir, name), service, h.api, h.base.vars(h.dir))
+// newStage is that of a new gateway in the house.
+func (h *house) newStage(t *testing.T, name string, service bool) *stage {
+	return h.with(newGateway(t, h.install, filepath.Join(h.dir, name), service, h.api, h.vars(h.dir)))
 }
 
-// playAll plays the scenarios of both gateways side by side and returns the
+// playAll plays the scenarios of all gateways side by side and returns the
 // truth of them.
-func playAll(t *testing.T, llm *model.Server, plain, service *stage) truth.Input {
+func (h *house) playAll(t *testing.T, programme map[*stage][]scenario) truth.Input {
 	t.Helper()
-	programme := map[*stage][]scenario{plain: append(plain.shapes(), plain.rest()...), service: service.shapes()}
 	var wg sync.WaitGroup
 	for s, scenarios := range programme {
 		wg.Go(func() {
 			for _, sc := range scenarios {
-				s.play(t.Context(), t, llm, sc)
+				s.play(t.Context(), t, h.llm, sc)
 			}
 		})
 	}
@@ -108,19 +128,20 @@ func playAll(t *testing.T, llm *model.Server, plain, service *stage) truth.Input
 		}
 	}
 	var err error
-	if in.Lines, err = plain.recorder.Lines(); err != nil {
+	if in.Lines, err = h.recorder.Lines(); err != nil {
 		t.Errorf("not everything happened as it should: %v", err)
 	}
 	var sent int64
 	for _, l := range in.Lines {
-		if l.Op == "close" && l.Peer == plain.sink.addr() {
+		if l.Op == "close" && l.Peer == h.sink.addr() {
 			sent += int64(l.Bytes)
 		}
 	}
-	if got, err := plain.sink.received(); err != nil || got != sent {
+	if got, err := h.sink.received(); err != nil || got != sent {
 		t.Errorf("the sink received %d bytes (%v), and the deeds sent %d", got, err, sent)
 	}
 	t.Logf("%d lines of truth", len(in.Lines))
+	keepTruth(t, h.dir, in)
 	return in
 }
 

@@ -445,6 +445,7 @@ func TestTheRPMInstallsUpgradesAndGoes(t *testing.T) {
 		"/etc/clawwatch/clawwatch.yaml cn -rw-r--r-- root\n", "/etc/clawwatch/policy.yaml cn -rw-r--r-- root\n",
 		"/usr/bin/clawwatch  -rwxr-xr-x root\n", "/usr/lib/systemd/system/clawwatch.service  -rw-r--r-- root\n",
 		"/usr/share/man/man1/clawwatch-run.1.gz  -rw-r--r-- root\n", "/usr/share/clawwatch/extensions.load  -rw-r--r-- root\n",
+		"/usr/share/clawwatch/openclaw-plugin/index.js  -rw-r--r-- root\n", "/usr/share/clawwatch/openclaw-plugin/openclaw.plugin.json  -rw-r--r-- root\n",
 	} {
 		if !strings.Contains(flags, want) {
 			t.Errorf("%q is not in\n%s", want, flags)
