@@ -135,7 +135,8 @@ func (p twins) play(t *testing.T) {
 	put(t, thief, fmt.Sprintf(`#!/bin/bash
 victim=$(ls %[1]s | grep -v go | head -1)
 tag=$(tr '\0' '\n' </proc/$victim/environ | sed -n 's/^CLAWWATCH_CALL=//p')
-CLAWWATCH_CALL=$tag /bin/cat %[2]s/stolen.txt
+# It lives for a moment: the tag of what is gone at once cannot be read.
+sleep 5 | CLAWWATCH_CALL=$tag /bin/cat %[2]s/stolen.txt -
 `, meet, p.workspace), 0o755)
 	// The loop ends by itself if the test does not say go.
 	both := run(`echo "i am process $$"; touch %[1]s/$$; for i in $(seq 600); do [ -e %[1]s/go ] && break; sleep 0.1; done; /bin/cat %[2]s/twin.txt`, meet, p.workspace)
@@ -237,7 +238,7 @@ func (p twins) faults(t *testing.T, watch *agent) (faults []string) {
 	}
 	seen := map[string]bool{}
 	for _, e := range events {
-		if len(e.Process.Args) != 2 || e.Process.Args[0] != "/bin/cat" {
+		if len(e.Process.Args) < 2 || e.Process.Args[0] != "/bin/cat" {
 			continue
 		}
 		for _, who := range []struct{ session, skill, file, evidence string }{
