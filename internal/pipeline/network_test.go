@@ -187,3 +187,14 @@ func TestFactsOfTheNetworkHaveTheirShape(t *testing.T) {
 	}
 	b.wantFired("container-runtime-access weather 1", "raw-socket weather 1", "unapproved-endpoint weather 1")
 }
+
+func TestAPortOfAnotherNetworkIsNoDoorOfThisHost(t *testing.T) {
+	b := newBench(t, 0)
+	b.push(1, proc(10), event.GatewayFound{ID: "box:" + state, Role: event.RoleGateway, StateDir: state, Port: 18789, Network: 7})
+	b.records = nil
+	b.stranger(2, 2, proc(900), event.Connect{Transport: event.TCP, Peer: netip.MustParseAddrPort("127.0.0.1:18789"), Socket: 5})
+	b.Flush()
+	if got := b.find(event.KindConnect, 900); len(got) != 1 || got[0].Attribution != nil {
+		t.Errorf("%+v", got)
+	}
+}
