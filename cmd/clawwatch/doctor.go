@@ -274,10 +274,10 @@ func (e *examination) openclaw(s agent.Status) {
 		}
 		gateways++
 		if strings.HasPrefix(g.ID, "unverified:") {
-			e.add("gateway", isBlind, "see docs/containers.md", "%s: it runs in a container, or its state directory is not its user's; its records and skills are not read", g.ID)
+			e.add("gateway", isBlind, "see docs/containers.md", "%s: its state directory is not its user's, or cannot be reached; its records and skills are not read", g.ID)
 			continue
 		}
-		e.add("gateway", isWell, "", "%s, OpenClaw %s, user %d, port %d, %s, %s", g.StateDir, cmp.Or(g.Version, "of unknown version"), g.UID, g.Port,
+		e.add("gateway", isWell, "", "%s, OpenClaw %s, user %d, port %d, %s, %s", g.ID, cmp.Or(g.Version, "of unknown version"), g.UID, g.Port,
 			count(s.Skills[g.ID], "skill"), count(len(g.Providers), "model provider"))
 	}
 	if gateways == 0 {

@@ -23,11 +23,14 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"clawwatch":     func() { os.Exit(Main()) },
-		extensionName:   func() { os.Exit(Main()) },
-		"node":          gateway,
-		"fake-osqueryd": osqueryDaemon,
-		"listen":        listen,
+		"clawwatch":        func() { os.Exit(Main()) },
+		extensionName:      func() { os.Exit(Main()) },
+		"node":             gateway,
+		"bun":              recorder,
+		"container":        container,
+		"container-inside": inside,
+		"fake-osqueryd":    osqueryDaemon,
+		"listen":           listen,
 	})
 }
 

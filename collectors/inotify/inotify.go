@@ -39,7 +39,8 @@ const (
 // A place is a watched directory.
 type place struct {
 	gateway string
-	all     bool // every file in it matters
+	root    string // that its path begins with here, and not in its container
+	all     bool   // every file in it matters
 }
 
 // Collector watches OpenClaw's directories. Follow may be called from any goroutine.
@@ -124,13 +125,31 @@ func (c *Collector) take() {
 	c.found = nil
 	c.mu.Unlock()
 	for _, g := range found {
-		c.places[g.StateDir] = place{gateway: g.ID}
+		if g.Root != "" && g.Role != event.RoleGateway {
+			continue // in the gateway's container, and gone before it
+		}
+		c.leave(g)
+		add := func(dir string, all bool) {
+			c.places[g.Root+dir] = place{gateway: g.ID, root: g.Root, all: all}
+		}
+		add(g.StateDir, false)
 		for _, dir := range []string{"credentials", "identity", "devices", "secrets", "cron"} {
-			c.places[filepath.Join(g.StateDir, dir)] = place{gateway: g.ID, all: true}
+			add(filepath.Join(g.StateDir, dir), true)
 		}
 		for _, w := range g.Workspaces {
-			c.places[w] = place{gateway: g.ID}
-			c.places[filepath.Join(w, "memory")] = place{gateway: g.ID, all: true}
+			add(w, false)
+			add(filepath.Join(w, "memory"), true)
+		}
+	}
+}
+
+// leave lets go what a gateway had in an earlier run of its container.
+func (c *Collector) leave(g event.GatewayFound) {
+	for dir, p := range c.places {
+		if p.gateway == g.ID && p.root != "" && p.root != g.Root {
+			delete(c.places, dir)
+			delete(c.watched, dir)
+			_ = c.watcher.Remove(dir) // its error says that it is gone already
 		}
 	}
 }
@@ -164,13 +183,14 @@ func (c *Collector) tell(e fsnotify.Event, now time.Time, emit func(event.Event)
 		return
 	}
 	var body event.Body
+	path := strings.TrimPrefix(e.Name, p.root)
 	switch {
 	case e.Has(fsnotify.Create):
-		body = event.FileOpen{Path: e.Name, Write: true, Create: true}
+		body = event.FileOpen{Path: path, Write: true, Create: true}
 	case e.Has(fsnotify.Write):
-		body = event.FileOpen{Path: e.Name, Write: true}
+		body = event.FileOpen{Path: path, Write: true}
 	case e.Has(fsnotify.Remove), e.Has(fsnotify.Rename):
-		body = event.FileDelete{Path: e.Name}
+		body = event.FileDelete{Path: path}
 	default:
 		return
 	}

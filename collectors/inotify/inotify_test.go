@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -67,5 +69,37 @@ func TestAChangeIsSeenWithoutWhoMadeIt(t *testing.T) {
 		if b, ok := next().Body.(event.FileDelete); ok && b.Path == soul {
 			return
 		}
+	}
+}
+
+func TestAFileInAContainerIsToldAsItIsCalledThere(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(root+"/state", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open()
+	if err != nil {
+		t.Skip(err)
+	}
+	defer c.Close()
+	follow := func(root string, role event.Role) {
+		c.Follow(event.GatewayFound{ID: "box:/state", Role: role, StateDir: "/state", Root: root})
+		<-c.wake
+		c.take()
+		c.watch()
+	}
+	follow(root, event.RoleCLI)
+	if len(c.watched) != 0 {
+		t.Errorf("watched for a command: %v", c.watched)
+	}
+	follow("/nowhere", event.RoleGateway)
+	follow(root, event.RoleGateway)
+	if len(c.places) != 6 || !c.watched[root+"/state"] {
+		t.Errorf("places %v, watched %v", c.places, c.watched)
+	}
+	var told []event.Event
+	c.tell(fsnotify.Event{Name: root + "/state/openclaw.json", Op: fsnotify.Write}, time.Now(), func(ev event.Event) { told = append(told, ev) })
+	if len(told) != 1 || told[0].Gateway != "box:/state" || told[0].Body.(event.FileOpen).Path != "/state/openclaw.json" {
+		t.Errorf("told %+v", told)
 	}
 }

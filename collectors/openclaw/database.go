@@ -84,8 +84,12 @@ func (c *connection) open(ctx context.Context, path string) error {
 	if mode == rollback { // its writer waits for readers' locks: SQLite's are short
 		_ = c.lock.Close()
 	}
+	vfs, err := asIs()
+	if err != nil {
+		return err
+	}
 	dsn := url.URL{
-		Scheme: "file", Path: path, RawQuery: mode +
+		Scheme: "file", Path: path, RawQuery: mode + "&vfs=" + vfs +
 			"&_pragma=busy_timeout(50)&_pragma=query_only(1)&_pragma=trusted_schema(0)" +
 			"&_pragma=cell_size_check(1)&_pragma=mmap_size(0)&_pragma=cache_size(-512)",
 	}

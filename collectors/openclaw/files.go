@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clawwatch/clawwatch/collectors/rootfs"
 )
 
 // errStranger is returned for a file that the gateway's user does not own: another
@@ -29,10 +31,10 @@ func mayUse(fi fs.FileInfo, uid uint32) bool { return uid == 0 || owner(fi) == u
 
 // resolve makes a path absolute and free of symbolic links, as far as it
 // exists; what does not exist yet is kept as it is written.
-func resolve(path string) string {
+func resolve(r *rootfs.Root, path string) string {
 	path = filepath.Clean(path)
 	for dir, rest := path, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
+		if real, err := r.Real(dir); err == nil {
 			return filepath.Join(real, rest)
 		}
 		if dir == filepath.Dir(dir) {
@@ -43,9 +45,9 @@ func resolve(path string) string {
 
 // checkOwner returns errStranger unless the directory, or where it does not exist
 // yet the nearest parent that does, belongs to the user. path is resolved.
-func checkOwner(path string, uid uint32) error {
+func checkOwner(r *rootfs.Root, path string, uid uint32) error {
 	for {
-		fi, err := os.Lstat(path)
+		fi, err := r.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) && path != filepath.Dir(path) {
 			path = filepath.Dir(path)
 			continue
@@ -63,12 +65,16 @@ func checkOwner(path string, uid uint32) error {
 // lstatBelow looks at root/elem/elem…, and refuses a symbolic link or a
 // stranger's file at any step, so that nothing leads out of root.
 func lstatBelow(root string, uid uint32, elems ...string) (fs.FileInfo, error) {
+	return lstatBelowIn(nil, root, uid, elems...)
+}
+
+func lstatBelowIn(r *rootfs.Root, root string, uid uint32, elems ...string) (fs.FileInfo, error) {
 	path := root
 	var fi fs.FileInfo
 	for i, e := range elems {
 		path = filepath.Join(path, e)
 		var err error
-		if fi, err = os.Lstat(path); err != nil {
+		if fi, err = r.Lstat(path); err != nil {
 			return nil, err
 		}
 		if owner(fi) != 0 && !mayUse(fi, uid) {
@@ -130,10 +136,10 @@ func plain(path string, fi fs.FileInfo, uid uint32) error {
 
 // readSettingsFile reads a file that a process named. Where it belongs neither
 // to the process's user nor to everybody, it is not read.
-func readSettingsFile(path string, uid uint32, limit int64) ([]byte, error) {
+func readSettingsFile(r *rootfs.Root, path string, uid uint32, limit int64) ([]byte, error) {
 	// Not blocking: the name may be that of a pipe. The owner is asked of what
 	// was opened and not of the name, which can change hands.
-	f, err := os.OpenFile(resolve(path), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	f, err := r.OpenFile(resolve(r, path), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
 	}

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/clawwatch/clawwatch/collectors/procfs"
+	"github.com/clawwatch/clawwatch/collectors/rootfs"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -65,59 +65,55 @@ func roleOf(p procfs.Process) event.Role {
 	return event.RoleCLI
 }
 
-// describe says what an OpenClaw process is and where its things are. Of a
-// process whose state directory is not its user's, nothing it says is taken;
-// the error says why. pkg is looked for only while it is not known.
-func describe(proc fs.FS, p procfs.Process, pkg *install) (event.GatewayFound, error) {
+// describe says what an OpenClaw process is and where its things are, in its own
+// terms: paths are as it sees them. Of a process whose state directory is not its
+// user's, nothing it says is taken; the error says why. pkg is looked for only while
+// it is not known.
+func describe(proc fs.FS, procPath string, p procfs.Process, pkg *install) (event.GatewayFound, error) {
 	g := event.GatewayFound{
 		ID:   fmt.Sprintf("unverified:%d", p.ID.PID),
 		Role: roleOf(p),
 		UID:  p.UID,
 	}
-	if foreignMounts(proc, p.ID.PID) {
-		return g, errors.New("runs in a container: its paths are not this host's")
+	b, err := boxOf(proc, procPath, p)
+	if err != nil {
+		return g, err
 	}
+	root, err := b.place.Open()
+	if err != nil {
+		return g, err
+	}
+	defer root.Close() //nolint:errcheck // it was only read
 	env := readEnvironment(proc, p.ID.PID)
-	state := resolve(stateDir(proc, p, env))
-	if err := checkOwner(state, p.UID); err != nil {
+	state := resolve(root, stateDir(proc, root, p, env))
+	if err := checkOwner(root, state, p.UID); err != nil {
 		return g, fmt.Errorf("state directory %w", err)
 	}
-	g.ID, g.StateDir, g.Home = state, state, env.home()
+	g.ID, g.StateDir, g.Home = b.id(root, state), state, env.home()
+	g.Root, g.Mount, g.Network, g.ContainerID = b.place.Root, b.place.Mount, b.network, p.ContainerID
 	g.ConfigPath = filepath.Join(state, "openclaw.json")
 	if c := env["OPENCLAW_CONFIG_PATH"]; c != "" {
 		g.ConfigPath = env.path(c, p.Cwd)
 	}
 	var s settings
-	b, err := readSettingsFile(g.ConfigPath, p.UID, maxSettings)
+	text, err := readSettingsFile(root, g.ConfigPath, p.UID, maxSettings)
 	if err == nil {
-		s, err = parseSettings(b)
+		s, err = parseSettings(text)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // all defaults: OpenClaw runs so, too
 	}
 	g.Port, g.Providers = env.port(s), s.Providers
-	agents := agentsOf(state, p.UID, s)
+	agents := agentsOf(root, state, p.UID, s)
 	for _, w := range s.workspaces(env, state, p.Cwd, agents) {
-		g.Workspaces = append(g.Workspaces, resolve(w))
+		g.Workspaces = append(g.Workspaces, resolve(root, w))
 	}
 	if pkg.dir == "" {
-		*pkg = findInstall(proc, p, env, state)
+		*pkg = findInstall(proc, root, p, env, state)
 	}
 	g.Version = pkg.version
-	g.SkillRoots = skillRoots(g, env, p.Cwd, s, agents, pkg.dir)
+	g.SkillRoots = skillRoots(root, g, env, p.Cwd, s, agents, pkg.dir)
 	return g, err
-}
-
-// foreignMounts reports whether the process sees other mounts than the host
-// does: than process 1, or than we do where that is hidden. Our own are no
-// measure where a service manager took rights to write from us by mounts.
-func foreignMounts(proc fs.FS, pid int32) bool {
-	ours, err := fs.ReadLink(proc, "1/ns/mnt")
-	if err != nil {
-		ours, err = fs.ReadLink(proc, "self/ns/mnt")
-	}
-	theirs, err2 := fs.ReadLink(proc, fmt.Sprintf("%d/ns/mnt", pid))
-	return err == nil && err2 == nil && ours != theirs
 }
 
 func readEnvironment(proc fs.FS, pid int32) environment {
@@ -132,13 +128,13 @@ func readEnvironment(proc fs.FS, pid int32) environment {
 
 // stateDir finds where the process keeps its state: certainly, where it holds
 // the database open; else where its environment leads.
-func stateDir(proc fs.FS, p procfs.Process, env environment) string {
+func stateDir(proc fs.FS, r *rootfs.Root, p procfs.Process, env environment) string {
 	if state := heldState(proc, p.ID.PID); state != "" {
 		return state
 	}
 	candidates := env.stateDirs(p.Cwd)
 	for _, c := range candidates {
-		if _, err := os.Stat(c); err == nil {
+		if _, err := r.Real(c); err == nil {
 			return c
 		}
 	}
@@ -159,13 +155,13 @@ func heldState(proc fs.FS, pid int32) string {
 }
 
 // agentsOf names the agents that are configured or have records.
-func agentsOf(state string, uid uint32, s settings) []string {
+func agentsOf(r *rootfs.Root, state string, uid uint32, s settings) []string {
 	agents := []string{"main"}
 	for id := range s.Workspaces {
 		agents = append(agents, id)
 	}
-	if _, err := lstatBelow(state, uid, "agents"); err == nil {
-		dirs, _ := os.ReadDir(filepath.Join(state, "agents"))
+	if _, err := lstatBelowIn(r, state, uid, "agents"); err == nil {
+		dirs, _ := r.ReadDir(filepath.Join(state, "agents"))
 		for _, d := range dirs {
 			if d.IsDir() {
 				agents = append(agents, d.Name())
@@ -179,12 +175,12 @@ func agentsOf(state string, uid uint32, s settings) []string {
 
 // skillRoots lists the directories that OpenClaw loads skills from, highest
 // precedence first.
-func skillRoots(g event.GatewayFound, env environment, cwd string, s settings, agents []string, pkg string) []string {
+func skillRoots(root *rootfs.Root, g event.GatewayFound, env environment, cwd string, s settings, agents []string, pkg string) []string {
 	var roots []string
 	for _, w := range g.Workspaces {
 		roots = append(roots, filepath.Join(w, "skills"), filepath.Join(w, ".agents", "skills"))
 	}
-	if g.StateDir == resolve(filepath.Join(g.Home, ".openclaw")) {
+	if g.StateDir == resolve(root, filepath.Join(g.Home, ".openclaw")) {
 		roots = append(roots, filepath.Join(g.Home, ".agents", "skills"))
 	}
 	roots = append(roots, filepath.Join(g.StateDir, "skills"))
@@ -203,7 +199,7 @@ func skillRoots(g event.GatewayFound, env environment, cwd string, s settings, a
 	}
 	roots = append(roots, filepath.Join(g.StateDir, "plugin-skills"))
 	for i, r := range roots {
-		roots[i] = resolve(r)
+		roots[i] = resolve(root, r)
 	}
 	return unique(roots)
 }
@@ -214,17 +210,17 @@ type install struct{ dir, version string }
 // findInstall finds the package that the process runs from: by its script, its
 // executable, the links that OpenClaw leaves in its state directory, or a child
 // that it starts from there.
-func findInstall(proc fs.FS, p procfs.Process, env environment, state string) install {
+func findInstall(proc fs.FS, r *rootfs.Root, p procfs.Process, env environment, state string) install {
 	hints := slices.Concat(p.Args, []string{p.Path, env["_"], env["npm_package_json"]})
-	links, _ := os.ReadDir(filepath.Join(state, "plugin-skills"))
+	links, _ := r.ReadDir(filepath.Join(state, "plugin-skills"))
 	for _, l := range links[:min(len(links), 16)] {
-		if target, err := os.Readlink(filepath.Join(state, "plugin-skills", l.Name())); err == nil {
+		if target, err := r.Readlink(filepath.Join(state, "plugin-skills", l.Name())); err == nil {
 			hints = append(hints, target)
 		}
 	}
 	hints = append(hints, childArgs(proc, p.ID.PID)...)
 	for _, h := range hints {
-		if in := installAbove(h, p.Cwd); in.dir != "" {
+		if in := installAbove(r, h, p.Cwd); in.dir != "" {
 			return in
 		}
 	}
@@ -251,19 +247,19 @@ func childArgs(proc fs.FS, pid int32) []string {
 }
 
 // installAbove gives the OpenClaw package that a file belongs to.
-func installAbove(file, cwd string) install {
+func installAbove(r *rootfs.Root, file, cwd string) install {
 	if !strings.Contains(file, "openclaw") || len(file) > maxPath {
 		return install{}
 	}
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(cwd, file)
 	}
-	real, err := filepath.EvalSymlinks(file)
+	real, err := r.Real(file)
 	if err != nil {
 		return install{}
 	}
 	for dir := real; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if v := versionOf(dir); v != "" {
+		if v := versionOf(r, dir); v != "" {
 			return install{dir, v}
 		}
 	}
@@ -271,8 +267,8 @@ func installAbove(file, cwd string) install {
 }
 
 // versionOf reads the version of the OpenClaw package in dir; empty: it is none.
-func versionOf(dir string) string {
-	b, err := readSettingsFile(filepath.Join(dir, "package.json"), 0, 1<<20)
+func versionOf(r *rootfs.Root, dir string) string {
+	b, err := readSettingsFile(r, filepath.Join(dir, "package.json"), 0, 1<<20)
 	if err != nil {
 		return ""
 	}

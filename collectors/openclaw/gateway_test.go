@@ -87,7 +87,7 @@ func described(t *testing.T, h *host, id event.ProcID) (event.GatewayFound, erro
 	if err != nil {
 		t.Fatal(err)
 	}
-	return describe(h, p, &install{})
+	return describe(h, "/proc", p, &install{})
 }
 
 func TestTheRoleIsReadFromNameAndArguments(t *testing.T) {

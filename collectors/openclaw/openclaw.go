@@ -32,8 +32,12 @@
 // CPU for 100 processes every 5 s. A gateway at rest costs some stats a second
 // and a look at its settings every 5 s; a commit, about two milliseconds.
 //
-// What it does not see: gateways in containers, whose paths are not this host's; a
-// profile given only as --profile, until the gateway has opened its database; calls
+// A gateway in a container is read through /proc/PID/root, by openat2 and
+// descriptors that nothing done in the container can lead out of it. Its paths are
+// given as it sees them, and its ID has its container in front.
+//
+// What it does not see: a gateway whose root directory was changed without
+// its mounts (chroot); a profile given only as --profile, until the gateway has opened its database; calls
 // that Code Mode makes, until they have ended; the HTTP status of a failed model
 // call beyond what the message says; and calls that fail before any request is
 // made. Transcripts name no run: it is that of the user's message that a row
@@ -61,11 +65,12 @@ import (
 // Config says what the host is and how often to look. Zero intervals take the
 // defaults.
 type Config struct {
-	Proc  fs.FS         // /proc
-	Since time.Time     // rows from before are learned from, and not reported
-	Scan  time.Duration // between looks at all processes; 5 s
-	Poll  time.Duration // between looks at all databases; 1 s
-	Log   *slog.Logger  // nil: discard
+	Proc     fs.FS         // /proc
+	ProcPath string        // where that is; /proc
+	Since    time.Time     // rows from before are learned from, and not reported
+	Scan     time.Duration // between looks at all processes; 5 s
+	Poll     time.Duration // between looks at all databases; 1 s
+	Log      *slog.Logger  // nil: discard
 }
 
 const (
@@ -88,7 +93,8 @@ type Collector struct {
 	known   map[event.ProcID]*process
 	others  map[int32]time.Time // processes that are not OpenClaw's: since when known
 	scans   int
-	states  map[string]*state // by directory
+	states  map[string]*state // by gateway
+	holders map[string]holder // of the names of gateways in containers
 	watcher *fsnotify.Watcher // nil: none to be had, polling does
 }
 
@@ -107,6 +113,9 @@ func New(cfg Config) *Collector {
 	if cfg.Poll == 0 {
 		cfg.Poll = time.Second
 	}
+	if cfg.ProcPath == "" {
+		cfg.ProcPath = "/proc"
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -116,7 +125,7 @@ func New(cfg Config) *Collector {
 		nudged: map[event.ProcID]time.Time{},
 		known:  map[event.ProcID]*process{},
 		others: map[int32]time.Time{},
-		states: map[string]*state{},
+		states: map[string]*state{}, holders: map[string]holder{},
 	}
 }
 
@@ -132,6 +141,9 @@ func (c *Collector) Nudge(id event.ProcID) {
 // Close gives back the watches. It may be called without Run, and
 // not while Run is running.
 func (c *Collector) Close() error {
+	for _, s := range c.states {
+		s.release()
+	}
 	if c.watcher == nil {
 		return nil
 	}
@@ -280,7 +292,8 @@ func (c *Collector) look(id event.ProcID, emit func(event.Event)) {
 		known = &process{}
 		c.known[id] = known
 	}
-	found, err := describe(c.cfg.Proc, p, &known.pkg)
+	found, err := describe(c.cfg.Proc, c.cfg.ProcPath, p, &known.pkg)
+	found.ID = c.nameFor(id, found)
 	if err != nil && known.said != err.Error() {
 		known.said = err.Error()
 		c.cfg.Log.Warn("look at OpenClaw process", "pid", id.PID, "uid", p.UID, "id", found.ID, "error", err)
@@ -343,26 +356,36 @@ func (c *Collector) forget(id event.ProcID) {
 
 // follow begins to read a state directory, or keeps it being read.
 func (c *Collector) follow(found event.GatewayFound, emit func(event.Event)) {
-	s := c.states[found.StateDir]
+	s := c.states[found.ID]
 	if s == nil {
 		if len(c.states) >= maxStates && !c.dropIdle() {
 			emit(event.Event{Time: time.Now(), Source: event.SourceOpenClaw, Body: event.Coverage{
-				Probe: "openclaw:" + found.StateDir, Kinds: []event.Kind{event.KindToolCall}, Fidelity: "none",
+				Probe: "openclaw:" + found.ID, Kinds: []event.Kind{event.KindToolCall}, Fidelity: "none",
 				Reason: fmt.Sprintf("more than %d state directories", maxStates),
 			}})
 			return
 		}
-		s = &state{dir: found.StateDir, uid: found.UID, since: c.cfg.Since, agents: map[string]*agentRecords{}}
-		c.states[found.StateDir] = s
+		s = &state{id: found.ID, uid: found.UID, since: c.cfg.Since, agents: map[string]*agentRecords{}}
 	}
+	was := s.dir
+	err := s.at(found)
+	if was != "" && was != s.dir {
+		c.unwatch(was)
+	}
+	if err != nil {
+		c.cfg.Log.Debug("reach state directory", "gateway", found.ID, "error", err) // gone, or not yet made
+		return
+	}
+	c.states[found.ID] = s
 	s.until = time.Now().Add(max(linger, 3*c.cfg.Scan))
 }
 
 // dropIdle makes room among the state directories.
 func (c *Collector) dropIdle() bool {
-	for dir, s := range c.states {
+	for id, s := range c.states {
 		if !s.live() {
-			delete(c.states, dir)
+			s.release()
+			delete(c.states, id)
 			return true
 		}
 	}
@@ -376,6 +399,9 @@ func (c *Collector) poll(read *time.Timer) {
 	for _, s := range c.states {
 		if s.live() {
 			c.refresh(s)
+		} else if s.pin != nil {
+			c.unwatch(s.dir)
+			s.release()
 		}
 		due = s.poll() || due
 	}
@@ -397,11 +423,23 @@ func (c *Collector) refresh(s *state) {
 	}
 }
 
+// unwatch gives back the watches below a directory.
+func (c *Collector) unwatch(dir string) {
+	if c.watcher == nil {
+		return
+	}
+	for _, w := range c.watcher.WatchList() {
+		if w == dir || strings.HasPrefix(w, dir+"/") {
+			_ = c.watcher.Remove(w) // its error says that it is gone already
+		}
+	}
+}
+
 // touched marks what a change in the file system is about, and reports whether
 // there is something to read.
 func (c *Collector) touched(name string) bool {
-	for dir, s := range c.states {
-		if rest, ok := strings.CutPrefix(name, dir+"/"); ok {
+	for _, s := range c.states {
+		if rest, ok := strings.CutPrefix(name, s.dir+"/"); ok {
 			return s.touched(rest)
 		}
 	}

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 )
@@ -24,6 +27,7 @@ const (
 	batch        = 512              // rows listed at once
 	retryAfter   = 10 * time.Second // a database that could not be read
 	patience     = 2 * time.Second  // that it may fail before that is said
+	visible      = time.Second      // from the writing of a commit, and its sync, to where readers see it
 
 	// How far back a session that lives is learned from.
 	backfillAge      = 24 * time.Hour
@@ -43,6 +47,7 @@ type records struct {
 	open    func(context.Context, string) (*connection, error) // openDatabase
 	opening chan opened                                        // not nil: it is being opened
 	conn    *connection                                        // while it is being read
+	reading *os.File                                           // the directory that it was opened in, so long
 	until   time.Time                                          // it may be read, this time
 	left    int64                                              // bytes that may be
 	bad     event.Lost                                         // rows that could not be read, this time
@@ -67,6 +72,9 @@ func newRecords(t *teller, uid uint32) *records {
 }
 
 func (r *records) path() string { return filepath.Join(r.agentDir(), databaseName) }
+
+// name is what the database is called where it is spoken of.
+func (r *records) name() string { return r.called("agent", databaseName) }
 
 func (r *records) agentDir() string { return filepath.Join(r.dir, "agents", r.agent, "agent") }
 
@@ -127,14 +135,17 @@ func (r *records) read(ctx context.Context, emit func(event.Event)) {
 		}
 		if time.Since(r.failing) >= patience { // else the next look may succeed: it is just being made, or closed
 			r.retry = time.Now().Add(retryAfter)
-			r.cover(emit, r.path(), "none", fmt.Sprintf("read %s: %v", r.path(), err))
+			r.cover(emit, r.name(), "none", fmt.Sprintf("read %s: %v", r.name(), err))
 		}
 	default:
-		r.files, r.failing = now, time.Time{}
+		r.failing = time.Time{}
+		if age := time.Since(now[1].changed); age < 0 || age > visible {
+			r.files = now
+		} // else it is read once more: the last commit may be in the file and not yet in the index that readers go by
 		if lacks == "" {
-			r.cover(emit, r.path(), "complete", "")
+			r.cover(emit, r.name(), "complete", "")
 		} else {
-			r.cover(emit, r.path(), "sampled", fmt.Sprintf("read %s: %s", r.path(), lacks))
+			r.cover(emit, r.name(), "sampled", fmt.Sprintf("read %s: %s", r.name(), lacks))
 		}
 	}
 }
@@ -148,7 +159,8 @@ func (r *records) readOpen(ctx context.Context, emit func(event.Event)) (lacks s
 	r.until, r.left = time.Now().Add(readFor), readBytes
 	defer func() {
 		r.conn.close()
-		r.conn = nil
+		_ = r.reading.Close() // after it: SQLite opens what is beside the database by its name
+		r.conn, r.reading = nil, nil
 	}()
 	return r.conn.lacks(), r.follow(ctx, emit)
 }
@@ -161,10 +173,14 @@ func (r *records) connect(ctx context.Context) (*connection, error) {
 	if r.opening != nil {
 		wait = 0 // that is still held up
 	} else {
+		dir, err := openIn(r.dir, filepath.Join("agents", r.agent, "agent"), unix.O_DIRECTORY)
+		if err != nil {
+			return nil, err
+		}
 		r.opening = make(chan opened, 1)
 		go func(to chan<- opened) {
-			c, err := r.open(ctx, r.path())
-			to <- opened{c, err}
+			c, err := r.open(ctx, fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), databaseName))
+			to <- opened{c, dir, err}
 		}(r.opening)
 	}
 	timeout := time.NewTimer(wait)
@@ -172,7 +188,11 @@ func (r *records) connect(ctx context.Context) (*connection, error) {
 	select {
 	case o := <-r.opening:
 		r.opening = nil
-		return o.conn, o.err
+		if o.err != nil {
+			return nil, errors.Join(o.err, o.dir.Close())
+		}
+		r.reading = o.dir
+		return o.conn, nil
 	case <-timeout.C:
 		return nil, fmt.Errorf("open: no answer after %s", openTimeout)
 	}
@@ -181,6 +201,7 @@ func (r *records) connect(ctx context.Context) (*connection, error) {
 // opened is what came of opening a database.
 type opened struct {
 	conn *connection
+	dir  *os.File
 	err  error
 }
 
@@ -316,7 +337,7 @@ func (r *records) row(ctx context.Context, id int64, m meta, emit func(event.Eve
 func (r *records) emitRow(ctx context.Context, id int64, m meta, s *session, emit func(event.Event)) error {
 	lost := func(cause string) error {
 		if r.bad.Count++; r.bad.Count == 1 {
-			r.bad.Cause = fmt.Sprintf("row %d of %s: %s", id, r.path(), cause)
+			r.bad.Cause = fmt.Sprintf("row %d of %s: %s", id, r.name(), cause)
 		}
 		return nil
 	}

@@ -53,7 +53,7 @@ func agent(t *testing.T, text string) (db *sql.DB, r *records) {
 	if err := os.MkdirAll(r.agentDir(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	db, err := sql.Open("sqlite", "file:"+r.path()+"?_pragma=busy_timeout(5000)&_pragma=synchronous(0)")
+	db, err := sql.Open("sqlite", "file:"+r.name()+"?_pragma=busy_timeout(5000)&_pragma=synchronous(0)")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestWhatCannotBeReadIsSaidOnceAndTriedAgain(t *testing.T) {
 	t.Run("no database", func(t *testing.T) {
 		db, r := agent(t, "")
 		db.Close()
-		if err := os.WriteFile(r.path(), []byte(strings.Repeat("noise ", 100)), 0o600); err != nil {
+		if err := os.WriteFile(r.name(), []byte(strings.Repeat("noise ", 100)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		said(r)
@@ -311,7 +311,7 @@ func TestALinkOrAStrangersFileIsNotRead(t *testing.T) {
 	if os.Getuid() != 0 {
 		skipOrFail(t, "giving a file to another user needs root")
 	}
-	if err := os.Lchown(r.path(), 4242, 4242); err != nil {
+	if err := os.Lchown(r.name(), 4242, 4242); err != nil {
 		t.Fatal(err)
 	}
 	r.uid = 4343
@@ -427,8 +427,8 @@ func names(t *testing.T, dir string) []string {
 
 func TestAWriterIsNeverRefusedAndNoFileIsMade(t *testing.T) {
 	_, r := agent(t, "")
-	os.Remove(r.path())
-	_, stdin, stdout := startWriter(t, "WRITER", r.path())
+	os.Remove(r.name())
+	_, stdin, stdout := startWriter(t, "WRITER", r.name())
 	seen := 0
 	for seen < 500 {
 		seen += len(calls(r))
@@ -460,8 +460,8 @@ func TestAWriterIsNeverRefusedAndNoFileIsMade(t *testing.T) {
 // look and the deletion would make a new -wal, alone.
 func TestAGatewayThatEndsAsItIsReadFindsNoNewFile(t *testing.T) {
 	_, r := agent(t, "")
-	os.Remove(r.path())
-	_, stdin, stdout := startWriter(t, "CLOSER", r.path())
+	os.Remove(r.name())
+	_, stdin, stdout := startWriter(t, "CLOSER", r.name())
 	told, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -499,8 +499,8 @@ func TestAGatewayThatEndsAsItIsReadFindsNoNewFile(t *testing.T) {
 
 func TestACrashedGatewaysRowsAreReadAndItsFilesLeftAlone(t *testing.T) {
 	_, r := agent(t, "")
-	os.Remove(r.path())
-	cmd, _, _ := startWriter(t, "WRITER", r.path())
+	os.Remove(r.name())
+	cmd, _, _ := startWriter(t, "WRITER", r.name())
 	cmd.Process.Kill()
 	cmd.Wait()
 	before := names(t, r.agentDir())

@@ -13,7 +13,10 @@ import (
 // A state is one state directory whose records are followed. It outlives its
 // gateway, so that a restarted one is read on and not from the start again.
 type state struct {
-	dir    string
+	id     string   // the gateway's
+	dir    string   // as it is reached from here
+	pin    *os.File // what holds it, in a container
+	mount  uint32   // of that container
 	uid    uint32
 	since  time.Time
 	until  time.Time // read until then; put off while a process lives
@@ -47,6 +50,7 @@ func (s *state) refresh() []string {
 	for _, name := range agentDirs(s.dir, s.uid) {
 		if s.agents[name] == nil {
 			s.agents[name] = newAgent(s.dir, name, s.uid, s.since)
+			s.agents[name].gateway = s.id
 		}
 		dirs = append(dirs, filepath.Join(s.dir, "agents", name))
 		for _, records := range []string{"agent", "sessions"} {

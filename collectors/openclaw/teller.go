@@ -1,6 +1,7 @@
 package openclaw
 
 import (
+	"path/filepath"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -18,7 +19,8 @@ const (
 // often they are read: the database, transcripts, or both while one is turned
 // into the other. A row is told once, by the ID that it keeps in all of them.
 type teller struct {
-	dir      string // the state directory, which is the gateway's ID
+	dir      string // the state directory, as it is reached from here
+	gateway  string // its ID
 	agent    string
 	since    time.Time
 	seen     *lru.Cache[string, struct{}]
@@ -28,14 +30,19 @@ type teller struct {
 func newTeller(dir, agent string, since time.Time) *teller {
 	seen, _ := lru.New[string, struct{}](maxSeen) // the error is for a size below 1
 	sessions, _ := lru.New[string, *session](maxSessions)
-	return &teller{dir: dir, agent: agent, since: since, seen: seen, sessions: sessions}
+	return &teller{dir: dir, gateway: dir, agent: agent, since: since, seen: seen, sessions: sessions}
+}
+
+// called is what a file of the agent is called where it is spoken of.
+func (t *teller) called(elems ...string) string {
+	return filepath.Join(t.gateway, "agents", t.agent, filepath.Join(elems...))
 }
 
 // begin announces a session and gives what is to be remembered of it.
 func (t *teller) begin(start event.SessionStart, emit func(event.Event)) *session {
 	s := &session{key: start.SessionKey, wrapped: map[string]bool{}}
 	t.sessions.Add(start.Session, s)
-	start.Gateway, start.Agent = t.dir, t.agent
+	start.Gateway, start.Agent = t.gateway, t.agent
 	start.Backfill = !start.StartedAt.IsZero() && start.StartedAt.Before(t.since)
 	at := start.StartedAt
 	if at.IsZero() {
@@ -81,7 +88,7 @@ func (t *teller) tell(r row, id string, created time.Time, s *session, emit func
 		if c.wrapped && len(s.wrapped) < maxWrapped {
 			s.wrapped[c.ID] = false
 		}
-		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Backfill = t.dir, t.agent, id, s.key, backfill
+		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Backfill = t.gateway, t.agent, id, s.key, backfill
 		c.Run = s.runOf(c.Run)
 		send(c.ToolCall)
 	}
@@ -93,13 +100,13 @@ func (t *teller) tell(r row, id string, created time.Time, s *session, emit func
 			res.ID = r.parent
 			s.wrapped[res.ID] = true
 		}
-		res.Gateway, res.Agent, res.Session, res.Backfill = t.dir, t.agent, id, backfill
+		res.Gateway, res.Agent, res.Session, res.Backfill = t.gateway, t.agent, id, backfill
 		res.Run = s.runOf(res.Run)
 		send(res)
 	}
 	if r.llm != nil && !backfill {
 		c := *r.llm
-		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Prompt = t.dir, t.agent, id, s.key, clip(prompt, maxText)
+		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Prompt = t.gateway, t.agent, id, s.key, clip(prompt, maxText)
 		c.Run = s.runOf(c.Run)
 		send(c)
 	}
@@ -110,6 +117,7 @@ type coverage struct{ said event.Coverage }
 
 // cover reports what is seen of the records at path, when that changes.
 func (c *coverage) cover(emit func(event.Event), path, fidelity, reason string) {
+	reason = reached.ReplaceAllString(reason, "")
 	if c.said.Fidelity == fidelity && c.said.Reason == reason {
 		return
 	}

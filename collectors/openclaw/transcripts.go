@@ -48,6 +48,9 @@ func newTranscripts(t *teller, uid uint32) *transcripts {
 
 func (r *transcripts) path() string { return filepath.Join(r.dir, "agents", r.agent, "sessions") }
 
+// name is what a transcript is called where it is spoken of.
+func (r *transcripts) name(t *transcript) string { return r.called("sessions", t.name) }
+
 func stampOf(fi fs.FileInfo) stamp { return stamp{fi.Size(), fi.ModTime(), inode(fi)} }
 
 // changed marks the transcripts that differ from the last reading, and reports
@@ -55,7 +58,7 @@ func stampOf(fi fs.FileInfo) stamp { return stamp{fi.Size(), fi.ModTime(), inode
 func (r *transcripts) changed() bool {
 	fi, err := lstatBelow(r.dir, r.uid, "agents", r.agent, "sessions")
 	if err == nil && !fi.IsDir() {
-		err = fmt.Errorf("%s: want a directory", r.path())
+		err = fmt.Errorf("%s: want a directory", r.called("sessions"))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		clear(r.files)
@@ -230,7 +233,7 @@ func (r *transcripts) readOne(t *transcript, limit int64, stale *bool, emit func
 	var cause string
 	lost := func(at int64, why string) {
 		if bad++; bad == 1 {
-			cause = fmt.Sprintf("line at byte %d of %s: %s", at, f.Name(), why)
+			cause = fmt.Sprintf("line at byte %d of %s: %s", at, r.name(t), why)
 		}
 	}
 	from := t.offset
@@ -291,16 +294,16 @@ func (r *transcripts) report(emit func(event.Event)) {
 	}
 	switch {
 	case r.err != nil:
-		r.cover(emit, r.path(), "none", fmt.Sprintf("read %s: %v", r.path(), r.err))
+		r.cover(emit, r.called("sessions"), "none", fmt.Sprintf("read %s: %v", r.called("sessions"), r.err))
 		return
 	case worst != nil && worst.err != nil:
 		reason = fmt.Sprintf("read %v", worst.err)
 	case worst != nil:
-		reason = fmt.Sprintf("read %s: transcript of version %v, written against %d", filepath.Join(r.path(), worst.name), worst.version, knownTranscript)
+		reason = fmt.Sprintf("read %s: transcript of version %v, written against %d", r.name(worst), worst.version, knownTranscript)
 	case r.store.err != nil && !errors.Is(r.store.err, fs.ErrNotExist):
 		reason = fmt.Sprintf("keys of sessions: %v", r.store.err)
 	case r.overfull:
-		reason = fmt.Sprintf("%s: more than %d transcripts", r.path(), maxTranscripts)
+		reason = fmt.Sprintf("%s: more than %d transcripts", r.called("sessions"), maxTranscripts)
 	case len(r.files) == 0 && r.said.Fidelity == "":
 		return
 	}
@@ -308,5 +311,5 @@ func (r *transcripts) report(emit func(event.Event)) {
 	if reason == "" {
 		fidelity = "complete"
 	}
-	r.cover(emit, r.path(), fidelity, reason)
+	r.cover(emit, r.called("sessions"), fidelity, reason)
 }

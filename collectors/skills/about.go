@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/clawwatch/clawwatch/collectors/rootfs"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -39,16 +39,16 @@ type about struct {
 
 // readAbout reads SKILL.md and what installers left. lock is the workspace's
 // .clawhub/lock.json, or empty.
-func readAbout(dir, lock string) about {
+func readAbout(in *rootfs.Root, dir, lock string) about {
 	a := about{name: clip(filepath.Base(dir)), owner: ^uint32(0)}
 	path := filepath.Join(dir, skillFile)
-	if fi, err := os.Lstat(path); err == nil {
+	if fi, err := in.Lstat(path); err == nil {
 		a.installed = fi.ModTime()
 		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 			a.owner = st.Uid
 		}
 	}
-	b, more, err := readPlain(path, maxTextFile)
+	b, more, err := readPlain(in, path, maxTextFile)
 	switch {
 	case err != nil:
 		a.err = fmt.Sprintf("read %s: %v", skillFile, err)
@@ -68,7 +68,7 @@ func readAbout(dir, lock string) about {
 		a.version = front.version
 		a.declares = parseDeclares(b)
 	}
-	a.readOrigin(dir, lock)
+	a.readOrigin(in, dir, lock)
 	return a
 }
 
@@ -177,9 +177,9 @@ type origin struct {
 }
 
 // readOrigin takes in what installers left, the most exact last.
-func (a *about) readOrigin(dir, lock string) {
+func (a *about) readOrigin(in *rootfs.Root, dir, lock string) {
 	if lock != "" {
-		if o, err := readOriginFile(lock); err == nil {
+		if o, err := readOriginFile(in, lock); err == nil {
 			if s, ok := o.Skills[filepath.Base(dir)]; ok {
 				a.install("clawhub", s.Version, s.InstalledAt)
 			}
@@ -190,7 +190,7 @@ func (a *about) readOrigin(dir, lock string) {
 		{".clawdhub/origin.json", "clawhub"},
 		{".clawhub/origin.json", "clawhub"},
 	} {
-		o, err := readOriginFile(filepath.Join(dir, f.path))
+		o, err := readOriginFile(in, filepath.Join(dir, f.path))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
@@ -215,8 +215,8 @@ func (a *about) install(installer, version string, ms float64) {
 	}
 }
 
-func readOriginFile(path string) (origin, error) {
-	b, more, err := readPlain(path, maxMetadata)
+func readOriginFile(in *rootfs.Root, path string) (origin, error) {
+	b, more, err := readPlain(in, path, maxMetadata)
 	if err != nil {
 		return origin{}, err
 	}

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/clawwatch/clawwatch/collectors/rootfs"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -23,7 +23,8 @@ const (
 // A root is a directory that gateways load skills from. It may not exist yet.
 type root struct {
 	path     string
-	gateways []string // that load from it
+	place    rootfs.Place // whose path it is
+	gateways []string     // that load from it
 	skills   map[string]*skill
 	looked   bool // once: what comes from now on was installed
 	dirty    bool
@@ -41,8 +42,15 @@ type skill struct {
 	known     bool // read and reported
 }
 
+// key tells the roots of the host and of containers apart.
+type key struct {
+	mount uint32
+	path  string
+}
+
 // found is what looking through a root gives.
 type found struct {
+	in     *rootfs.Root
 	skills []*skill // dir and link; one directory once for each link
 	dirs   []string // above and beside them: where new skills appear
 	err    string   // why it is not all
@@ -50,8 +58,8 @@ type found struct {
 
 // look goes through a root. A directory with a SKILL.md is a skill, and is not
 // searched for others.
-func look(path string) found {
-	var f found
+func look(in *rootfs.Root, path string) found {
+	f := found{in: in}
 	entries := maxEntries
 	f.walk(path, 0, &entries)
 	return f
@@ -62,11 +70,11 @@ func (f *found) walk(dir string, depth int, left *int) {
 		f.err = fmt.Sprintf("more than %d skills", maxSkills)
 		return
 	}
-	if fi, err := os.Lstat(filepath.Join(dir, skillFile)); err == nil && !fi.IsDir() {
+	if fi, err := f.in.Lstat(filepath.Join(dir, skillFile)); err == nil && !fi.IsDir() {
 		f.skills = append(f.skills, &skill{dir: dir})
 		return
 	}
-	entries, more, err := list(dir, *left)
+	entries, more, err := list(f.in, dir, *left)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) && f.err == "" {
 			f.err = err.Error()
@@ -88,7 +96,7 @@ func (f *found) walk(dir string, depth int, left *int) {
 		case e.IsDir():
 			f.walk(path, depth+1, left)
 		case e.Type() == fs.ModeSymlink:
-			if target := linked(path); target != "" {
+			if target := linked(f.in, path); target != "" {
 				f.skills = append(f.skills, &skill{dir: target, links: []string{path}})
 			}
 		}
@@ -98,23 +106,23 @@ func (f *found) walk(dir string, depth int, left *int) {
 // linked gives the skill that a symbolic link leads to, as OpenClaw links the
 // skills of its plugins. A link to another user's directory leads nowhere,
 // unless the directory is root's, as packages are, or the link is.
-func linked(path string) string {
-	link, err := os.Lstat(path)
+func linked(in *rootfs.Root, path string) string {
+	link, err := in.Lstat(path)
 	if err != nil {
 		return ""
 	}
-	target, err := filepath.EvalSymlinks(path)
+	target, err := in.Real(path)
 	if err != nil {
 		return ""
 	}
-	dir, err := os.Lstat(target)
+	dir, err := in.Lstat(target)
 	if err != nil || !dir.IsDir() {
 		return ""
 	}
 	if o := owner(dir); o != 0 && o != owner(link) && owner(link) != 0 {
 		return ""
 	}
-	if fi, err := os.Lstat(filepath.Join(target, skillFile)); err != nil || fi.IsDir() {
+	if fi, err := in.Lstat(filepath.Join(target, skillFile)); err != nil || fi.IsDir() {
 		return ""
 	}
 	return target
@@ -139,8 +147,8 @@ func (r *root) lockFile() string {
 func (r *root) bundled() bool { return strings.Contains(r.path, "/node_modules/") }
 
 // read reads a skill whose tree is already listed.
-func (s *skill) read(r *root) event.Skill {
-	c, a := s.tree.read(s.dir), readAbout(s.dir, r.lockFile())
+func (s *skill) read(in *rootfs.Root, r *root) event.Skill {
+	c, a := s.tree.read(in, s.dir), readAbout(in, s.dir, r.lockFile())
 	body := event.Skill{
 		ID:        event.SkillID{Name: a.name, Version: a.version, SHA256: c.sha256, Root: r.path, Dir: s.dir},
 		Installer: a.installer,
@@ -162,9 +170,9 @@ func (s *skill) read(r *root) event.Skill {
 
 // watchable gives the directory to watch for a root: itself, or while it does
 // not exist the nearest parent that does.
-func (r *root) watchable() string {
+func (r *root) watchable(in *rootfs.Root) string {
 	for dir := r.path; ; dir = filepath.Dir(dir) {
-		if fi, err := os.Lstat(dir); err == nil && fi.IsDir() {
+		if fi, err := in.Lstat(dir); err == nil && fi.IsDir() {
 			return dir
 		}
 		if dir == filepath.Dir(dir) {

@@ -26,6 +26,9 @@
 // look costs one lstat a file; files are read only when one of their tree has
 // changed.
 //
+// The roots of a gateway in a container are read there, and the same path on the host
+// is another root. With the last process of a container its roots are let go.
+//
 // What it does not see: which process changed a file; a change that is undone
 // before it comes to rest; changes below .git; a version that is changed in an
 // installer's file while the content stays (it is taken over in silence).
@@ -46,6 +49,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/clawwatch/clawwatch/collectors/rootfs"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -72,7 +76,7 @@ type Collector struct {
 	found []event.GatewayFound // not yet taken in
 	wake  chan struct{}        // of size 1: found has something
 
-	roots   map[string]*root
+	roots   map[key]*root
 	todo    []job
 	watcher *fsnotify.Watcher // nil: none to be had, the rescan does
 	watched map[string]bool
@@ -91,7 +95,7 @@ func New(cfg Config) *Collector {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Collector{cfg: cfg, wake: make(chan struct{}, 1), roots: map[string]*root{}, watched: map[string]bool{}}
+	return &Collector{cfg: cfg, wake: make(chan struct{}, 1), roots: map[key]*root{}, watched: map[string]bool{}}
 }
 
 // Follow adds the skill roots of a gateway. It never blocks. Roots that are
@@ -180,14 +184,19 @@ func (c *Collector) take(emit func(event.Event)) {
 	c.mu.Unlock()
 	for _, g := range found {
 		for _, path := range g.SkillRoots {
-			r := c.roots[path]
+			at := key{g.Mount, path}
+			r := c.roots[at]
 			if r == nil {
 				if !filepath.IsAbs(path) || path == "/" || len(c.roots) >= maxRoots {
 					c.cfg.Log.Warn("follow skill root: refused", "gateway", g.ID, "root", path)
 					continue
 				}
 				r = &root{path: path, skills: map[string]*skill{}, dirty: true}
-				c.roots[path] = r
+				c.roots[at] = r
+			}
+			if r.place.Root != g.Root {
+				r.place = rootfs.Place{Root: g.Root, Mount: g.Mount}
+				r.touch()
 			}
 			if slices.Contains(r.gateways, g.ID) {
 				continue
@@ -223,6 +232,7 @@ func (r *root) touch() {
 func (c *Collector) touched(name string) bool {
 	wait := false
 	for _, r := range c.roots {
+		name := r.place.Path(name)
 		if name == r.path || strings.HasPrefix(name, r.path+"/") || strings.HasPrefix(r.path, name+"/") || r.links(name) {
 			r.touch()
 			wait = wait || time.Since(r.since) < patience*c.cfg.Rest
@@ -260,22 +270,32 @@ func (c *Collector) look(emit func(event.Event)) {
 	c.pause = time.Now().Add(share * time.Since(start))
 }
 
+// lookAt looks at one root. One in a container that has ended is let go, and its
+// skills are not removed by that.
 func (c *Collector) lookAt(r *root, emit func(event.Event)) {
-	f := look(r.path)
+	in, err := r.place.Open()
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			delete(c.roots, key{r.place.Mount, r.path})
+		}
+		return
+	}
+	defer in.Close() //nolint:errcheck // it was only read
+	f := look(in, r.path)
 	if f.err != r.err {
 		r.err = f.err
 		if f.err != "" {
 			c.say(emit, event.Lost{Of: event.KindSkillPresent, Count: 1, Cause: fmt.Sprintf("look through %s: %s", r.path, f.err)})
 		}
 	}
-	c.watch(r.watchable())
+	c.watch(r, r.watchable(in))
 	for _, d := range f.dirs {
-		c.watch(d)
+		c.watch(r, d)
 	}
 	here := map[string][]string{}
 	for _, s := range f.skills {
 		here[s.dir] = append(here[s.dir], s.links...)
-		c.compare(r, s)
+		c.compare(in, r, s)
 	}
 	for dir, s := range r.skills {
 		if links, still := here[dir]; still {
@@ -296,22 +316,22 @@ func (c *Collector) lookAt(r *root, emit func(event.Event)) {
 }
 
 // compare puts a skill on the list if it is new, or its files have changed.
-func (c *Collector) compare(r *root, s *skill) {
+func (c *Collector) compare(in *rootfs.Root, r *root, s *skill) {
 	known := r.skills[s.dir]
 	if known == nil {
 		known = s
 		known.installed = r.looked
 		r.skills[s.dir] = s
 	}
-	t, err := readTree(s.dir)
+	t, err := readTree(in, s.dir)
 	if err != nil {
 		return // gone: its change tells
 	}
 	for _, d := range t.dirs {
 		if t.more == "" {
-			c.watch(d)
+			c.watch(r, d)
 		} else {
-			c.unwatch(d) // a writer pays for each change that is told, and so do we
+			c.unwatch(r, d) // a writer pays for each change that is told, and so do we
 		}
 	}
 	if t.stamp == known.tree.stamp && t.more == known.tree.more {
@@ -331,8 +351,13 @@ func (c *Collector) work(emit func(event.Event)) {
 	if j.root.skills[s.dir] != s {
 		return // removed meanwhile
 	}
+	in, err := j.root.place.Open()
+	if err != nil {
+		return // its container has ended
+	}
+	defer in.Close() //nolint:errcheck // it was only read
 	start := time.Now()
-	body, before, known := s.read(j.root), s.body, s.known
+	body, before, known := s.read(in, j.root), s.body, s.known
 	c.pause = time.Now().Add(share * time.Since(start))
 	s.body, s.known = body, true
 	switch {
@@ -368,8 +393,10 @@ func (c *Collector) lost(emit func(event.Event), err error) {
 }
 
 // watch adds a watch, up to the bound. One on a directory that is watched
-// already is cheap, and heals one that was replaced.
-func (c *Collector) watch(dir string) {
+// already is cheap, and heals one that was replaced. In a container a link can lead
+// it astray, and no further than that we look once too often.
+func (c *Collector) watch(r *root, dir string) {
+	dir = r.place.Root + dir
 	if c.watcher == nil || len(c.watched) >= maxWatches && !c.watched[dir] {
 		return
 	}
@@ -382,7 +409,8 @@ func (c *Collector) watch(dir string) {
 	c.watched[dir] = true
 }
 
-func (c *Collector) unwatch(dir string) {
+func (c *Collector) unwatch(r *root, dir string) {
+	dir = r.place.Root + dir
 	if c.watched[dir] {
 		delete(c.watched, dir)
 		_ = c.watcher.Remove(dir) // its error says that it is gone already

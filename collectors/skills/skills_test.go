@@ -202,11 +202,11 @@ func TestTheHashIsThatOfTheDocumentation(t *testing.T) {
 	want := fmt.Sprintf("%x", sha256.Sum256([]byte(lines)))
 	hash := func() string {
 		t.Helper()
-		tree, err := readTree(dir)
+		tree, err := readTree(nil, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return tree.read(dir).sha256
+		return tree.read(nil, dir).sha256
 	}
 	if got := hash(); got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -237,7 +237,7 @@ func TestAChangeThatHidesItsTimeIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, err := readTree(dir)
+	before, err := readTree(nil, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestAChangeThatHidesItsTimeIsSeen(t *testing.T) {
 	if err := os.Chtimes(dir+"/SKILL.md", was.ModTime(), was.ModTime()); err != nil {
 		t.Fatal(err)
 	}
-	after, err := readTree(dir)
+	after, err := readTree(nil, dir)
 	if err != nil || after.stamp == before.stamp {
 		t.Errorf("same stamp, %v", err)
 	}
@@ -267,7 +267,7 @@ func TestSkillsAreFoundWhereOpenClawFindsThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, s := range look(root).skills {
+	for _, s := range look(nil, root).skills {
 		got = append(got, s.dir)
 	}
 	slices.Sort(got)
@@ -296,7 +296,7 @@ func TestALinkToAStrangersSkillIsNotFollowed(t *testing.T) {
 	if err := os.Lchown(root+"/x", 4343, 4343); err != nil {
 		t.Fatal(err)
 	}
-	if got := look(root).skills; len(got) != 0 {
+	if got := look(nil, root).skills; len(got) != 0 {
 		t.Errorf("found %s", got[0].dir)
 	}
 }
@@ -320,7 +320,7 @@ func TestInstallersSayWhereASkillCameFrom(t *testing.T) {
 		if test.path != "" {
 			write(t, filepath.Join(dir, test.path), test.text)
 		}
-		a := readAbout(dir, work+"/.clawhub/lock.json")
+		a := readAbout(nil, dir, work+"/.clawhub/lock.json")
 		if a.installer != test.installer || a.version != test.version || a.err != "" || (a.installer != "") != a.installed.Equal(at) {
 			t.Errorf("%s: %+v", name, a)
 		}
@@ -376,4 +376,52 @@ func FuzzParseOrigin(f *testing.F) {
 		}
 		envNames{}.find(b)
 	})
+}
+
+// The same path in a container holds other skills. Its links lead to what they lead to
+// there, and its end removes nothing.
+func TestASkillInAContainerIsAnother(t *testing.T) {
+	root := t.TempDir()
+	write(t, root+"/weather/SKILL.md", weather)
+	proc, box := t.TempDir(), t.TempDir()
+	write(t, proc+"/10/ns/mnt", "")
+	write(t, box+root+"/boxed/SKILL.md", "x")
+	write(t, box+"/elsewhere/plugin/SKILL.md", "x")
+	for link, target := range map[string]string{
+		proc + "/10/root": box, box + root + "/plugin": "/elsewhere/plugin", box + root + "/host": root + "/weather",
+	} {
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fi, err := os.Stat(proc + "/10/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, next := running(t, root)
+	skillOf(t, next(), event.Present)
+	mount := uint32(fi.Sys().(*syscall.Stat_t).Ino)
+	c.Follow(event.GatewayFound{ID: "box:/state", SkillRoots: []string{root}, Root: proc + "/10/root", Mount: mount})
+	dirs := map[string]string{}
+	for range 2 {
+		s := skillOf(t, next(), event.Present)
+		dirs[s.ID.Dir] = s.Gateway + " " + s.ID.Root
+	}
+	for _, want := range []string{root + "/boxed", "/elsewhere/plugin"} {
+		if dirs[want] != "box:/state "+root {
+			t.Errorf("present: %q", dirs)
+		}
+	}
+	write(t, box+root+"/boxed/more", "x")
+	if s := skillOf(t, next(), event.Updated); s.Gateway != "box:/state" || s.ID.Dir != root+"/boxed" {
+		t.Errorf("updated: %+v", s)
+	}
+	if err := os.RemoveAll(proc + "/10"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, box+root+"/boxed/still-more", "x")
+	write(t, root+"/weather/more", "x")
+	if s := skillOf(t, next(), event.Updated); s.Gateway != "/state" || s.ID.Dir != root+"/weather" {
+		t.Errorf("after its end: %+v", s)
+	}
 }

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/clawwatch/clawwatch/collectors/rootfs"
 )
 
 // Bounds on one skill.
@@ -53,9 +55,9 @@ var metadata = []string{
 
 // readTree lists a skill's files, up to the bounds. Links are named and not
 // followed. The error is for the skill's own directory.
-func readTree(dir string) (tree, error) {
+func readTree(in *rootfs.Root, dir string) (tree, error) {
 	t := tree{}
-	if err := t.walk(dir, "", 0); err != nil {
+	if err := t.walk(in, dir, "", 0); err != nil {
 		return t, err
 	}
 	slices.SortFunc(t.files, func(a, b file) int { return strings.Compare(a.path, b.path) })
@@ -67,8 +69,8 @@ func readTree(dir string) (tree, error) {
 	return t, nil
 }
 
-func (t *tree) walk(dir, rel string, depth int) error {
-	entries, more, err := list(filepath.Join(dir, rel), maxFiles-len(t.files)-len(t.dirs))
+func (t *tree) walk(in *rootfs.Root, dir, rel string, depth int) error {
+	entries, more, err := list(in, filepath.Join(dir, rel), maxFiles-len(t.files)-len(t.dirs))
 	if err != nil {
 		return err
 	}
@@ -83,26 +85,26 @@ func (t *tree) walk(dir, rel string, depth int) error {
 		case d.IsDir() && depth == maxDepth:
 			t.more = fmt.Sprintf("more than %d levels", maxDepth)
 		case d.IsDir():
-			if err := t.walk(dir, path, depth+1); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := t.walk(in, dir, path, depth+1); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.more = "a directory could not be read"
 			}
 		case len(t.files)+len(t.dirs) >= maxFiles:
 			t.more = fmt.Sprintf("more than %d files", maxFiles)
 		default:
-			t.add(dir, path, d)
+			t.add(in, dir, path)
 		}
 	}
 	return nil
 }
 
-func (t *tree) add(dir, path string, d fs.DirEntry) {
-	fi, err := d.Info()
+func (t *tree) add(in *rootfs.Root, dir, path string) {
+	fi, err := in.Lstat(filepath.Join(dir, path))
 	if err != nil {
 		return // gone
 	}
 	f := file{path: path, mode: fi.Mode(), size: fi.Size()}
 	if f.mode.Type() == fs.ModeSymlink {
-		f.target, _ = os.Readlink(filepath.Join(dir, path))
+		f.target, _ = in.Readlink(filepath.Join(dir, path))
 	}
 	if f.mode.IsRegular() {
 		t.bytes += f.size
@@ -115,8 +117,8 @@ func (t *tree) add(dir, path string, d fs.DirEntry) {
 
 // list reads up to limit entries of a directory, and says whether there are
 // more. They are in no order: sorting a directory of a million would read it all.
-func list(dir string, limit int) (entries []fs.DirEntry, more bool, err error) {
-	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+func list(in *rootfs.Root, dir string, limit int) (entries []fs.DirEntry, more bool, err error) {
+	f, err := in.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW)
 	if err != nil {
 		return nil, false, err
 	}
@@ -140,7 +142,7 @@ type content struct {
 
 // read hashes the tree as the package documentation says, and looks for names
 // of variables on the way.
-func (t tree) read(dir string) content {
+func (t tree) read(in *rootfs.Root, dir string) content {
 	sum := sha256.New()
 	names := envNames{}
 	left, text, problem := int64(maxTreeBytes), int64(maxTextBytes), t.more
@@ -156,7 +158,7 @@ func (t tree) read(dir string) content {
 		case f.size > left:
 			problem = fmt.Sprintf("more than %d MiB of files", maxTreeBytes>>20)
 		default:
-			n, digest, err := readContent(filepath.Join(dir, f.path), left, func(b []byte) {
+			n, digest, err := readContent(in, filepath.Join(dir, f.path), left, func(b []byte) {
 				if text -= int64(len(b)); text >= 0 {
 					names.find(b)
 				}
@@ -186,8 +188,8 @@ func (t tree) read(dir string) content {
 
 // readContent hashes one file of up to limit bytes. Text of up to maxTextFile
 // bytes is also shown to look.
-func readContent(path string, limit int64, look func([]byte)) (n int64, digest string, err error) {
-	f, err := openPlain(path)
+func readContent(in *rootfs.Root, path string, limit int64, look func([]byte)) (n int64, digest string, err error) {
+	f, err := openPlain(in, path)
 	if err != nil {
 		return 0, "", err
 	}
@@ -218,8 +220,8 @@ func isText(b []byte) bool { return bytes.IndexByte(b[:min(len(b), 8<<10)], 0) <
 
 // openPlain opens a regular file: no link in its last place is followed, and a
 // pipe put there in its stead does not block.
-func openPlain(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+func openPlain(in *rootfs.Root, path string) (*os.File, error) {
+	f, err := in.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK)
 	if err != nil {
 		return nil, err
 	}
@@ -235,8 +237,8 @@ func openPlain(path string) (*os.File, error) {
 
 // readPlain reads up to limit bytes of a regular file, and says whether there
 // were more.
-func readPlain(path string, limit int64) (b []byte, more bool, err error) {
-	f, err := openPlain(path)
+func readPlain(in *rootfs.Root, path string, limit int64) (b []byte, more bool, err error) {
+	f, err := openPlain(in, path)
 	if err != nil {
 		return nil, false, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/clawwatch/clawwatch/collectors"
 	"github.com/clawwatch/clawwatch/collectors/fanotify"
+	"github.com/clawwatch/clawwatch/collectors/rootfs"
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
@@ -31,6 +33,7 @@ const opening = unix.FAN_OPEN | unix.FAN_CLOSE_WRITE | unix.FAN_CLOSE_NOWRITE
 // A root is a directory of OpenClaw's that is marked with what is below it. It
 // need not exist yet.
 type root struct {
+	place   rootfs.Place // in which its path is
 	gateway string
 	names   bool // it is a workspace: only the files that tell an agent who it is, and none below
 }
@@ -55,12 +58,20 @@ func (d *dir) matters(name string) bool {
 	return !d.names || slices.Contains(agentFiles, name) || strings.HasPrefix(name, ".env") || name == "skills" || name == "memory"
 }
 
+// A spot is a path on the host, or in a container.
+type spot struct {
+	mount uint32
+	path  string
+}
+
+func (d *dir) spot() spot { return spot{d.place.Mount, d.path} }
+
 // places are the marked directories.
 type places struct {
 	group  *fanotify.Group
 	dirs   map[fanotify.Handle]*dir
-	byPath map[string]*dir
-	roots  map[string]root
+	byPath map[spot]*dir
+	roots  map[spot]root
 	said   map[string]bool // complaints that were made
 	errs   []event.Coverage
 }
@@ -69,8 +80,10 @@ type places struct {
 // left out: whoever may change it is root, or the package manager.
 func (p *places) follow(g event.GatewayFound) {
 	add := func(path string, r root) {
-		if _, known := p.roots[path]; !known && path != "" && path != "/" && len(p.roots) < maxRoots {
-			p.roots[path] = r
+		r.place = rootfs.Place{Root: g.Root, Mount: g.Mount}
+		at := spot{g.Mount, path}
+		if _, known := p.roots[at]; !known && path != "" && path != "/" && len(p.roots) < maxRoots {
+			p.roots[at] = r
 		}
 	}
 	for _, w := range g.Workspaces {
@@ -88,13 +101,24 @@ func (p *places) follow(g event.GatewayFound) {
 
 // rescan marks what is not yet marked.
 func (p *places) rescan() {
-	for path, r := range p.roots {
-		p.markRoot(path, r)
+	for at, r := range p.roots {
+		p.markRoot(at, r)
 	}
 }
 
-func (p *places) markRoot(path string, r root) {
-	fd, err := fanotify.OpenDirectory(unix.AT_FDCWD, path)
+func (p *places) markRoot(at spot, r root) {
+	in, err := r.place.Open()
+	if errors.Is(err, fs.ErrNotExist) { // its container has ended, and does not come back with these mounts
+		delete(p.roots, at)
+		p.forget(at)
+		return
+	}
+	path := at.path
+	fd := -1
+	if err == nil {
+		fd, err = openDirectory(in, path)
+		_ = in.Close() // it was only read
+	}
 	if err != nil {
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
 			p.complain(path, err.Error())
@@ -102,6 +126,20 @@ func (p *places) markRoot(path string, r root) {
 		return
 	}
 	p.mark(fd, &dir{root: r, path: path})
+}
+
+// openDirectory opens a directory by an absolute path. In a container links lead to
+// places in it, and no further.
+func openDirectory(in *rootfs.Root, path string) (int, error) {
+	if in == nil {
+		return fanotify.OpenDirectory(unix.AT_FDCWD, path)
+	}
+	f, err := in.OpenFile(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+	if err != nil {
+		return -1, err
+	}
+	defer f.Close()
+	return fanotify.OpenDirectory(int(f.Fd()), ".")
 }
 
 // skipped are directories below which nothing is anybody's concern.
@@ -124,10 +162,13 @@ func (p *places) mark(fd int, d *dir) {
 		return
 	}
 	if known := p.dirs[h]; known != nil {
-		delete(p.byPath, known.path) // it may have moved
+		if known.place.Mount != d.place.Mount {
+			return // the host and a container share it: who was first has it
+		}
+		delete(p.byPath, known.spot()) // it may have moved
 	}
 	d.handle = h
-	p.dirs[h], p.byPath[d.path] = d, d
+	p.dirs[h], p.byPath[d.spot()] = d, d
 	if d.names {
 		return
 	}
@@ -140,7 +181,7 @@ func (p *places) mark(fd int, d *dir) {
 	}
 	for _, e := range entries {
 		path := filepath.Join(d.path, e.Name())
-		if _, other := p.roots[path]; other || !e.IsDir() || slices.Contains(skipped, e.Name()) {
+		if _, other := p.roots[spot{d.place.Mount, path}]; other || !e.IsDir() || slices.Contains(skipped, e.Name()) {
 			continue
 		}
 		if d.level == maxLevels {
@@ -166,38 +207,50 @@ func (p *places) of(h fanotify.Handle, name string) (string, *dir) {
 }
 
 // changed keeps up with directories that come, move and go. path is empty where
-// it went out of what is marked, from where it came into it.
-func (p *places) changed(mask uint64, path, from string) {
+// it went out of what is marked, from where it came into it; in and out are the
+// marked directories of the two.
+func (p *places) changed(mask uint64, path, from string, in, out *dir) {
+	at := func(d *dir, path string) spot {
+		if d == nil {
+			return spot{}
+		}
+		return spot{d.place.Mount, path}
+	}
 	if mask&(unix.FAN_DELETE|unix.FAN_MOVED_FROM) != 0 {
-		p.forget(path)
+		p.forget(at(in, path))
 	}
 	if mask&unix.FAN_RENAME != 0 && from != "" {
-		p.forget(from)
+		p.forget(at(out, from))
 	}
 	if path == "" || mask&(unix.FAN_CREATE|unix.FAN_RENAME|unix.FAN_MOVED_TO) == 0 || slices.Contains(skipped, filepath.Base(path)) {
 		return
 	}
-	if r, ok := p.roots[path]; ok {
-		p.markRoot(path, r)
+	if r, ok := p.roots[at(in, path)]; ok {
+		p.markRoot(at(in, path), r)
 		return
 	}
-	parent := p.byPath[filepath.Dir(path)]
+	parent := p.byPath[at(in, filepath.Dir(path))]
 	if parent == nil || parent.names || parent.level >= maxLevels {
 		return // the rescan complains
 	}
-	if fd, err := fanotify.OpenDirectory(unix.AT_FDCWD, path); err == nil { // else it went already
+	root, err := parent.place.Open()
+	if err != nil {
+		return // its container has ended
+	}
+	defer root.Close()                                    //nolint:errcheck // it was only read
+	if fd, err := openDirectory(root, path); err == nil { // else it went already
 		p.mark(fd, &dir{root: parent.root, path: path, level: parent.level + 1})
 	}
 }
 
 // forget lets go a directory and those below it: their marks are of no use, and
 // go with them.
-func (p *places) forget(path string) {
-	if p.byPath[path] == nil {
+func (p *places) forget(gone spot) {
+	if p.byPath[gone] == nil {
 		return
 	}
 	for at, d := range p.byPath {
-		if at == path || strings.HasPrefix(at, path+"/") {
+		if at.mount == gone.mount && (at.path == gone.path || strings.HasPrefix(at.path, gone.path+"/")) {
 			delete(p.dirs, d.handle)
 			delete(p.byPath, at)
 		}

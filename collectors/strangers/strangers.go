@@ -97,7 +97,7 @@ func Open(cfg collectors.Config) (*Collector, error) {
 	}
 	return &Collector{
 		proc: cfg.Proc, lineage: cfg.Lineage, group: group, processes: processes,
-		places: places{group: group, dirs: map[fanotify.Handle]*dir{}, byPath: map[string]*dir{}, roots: map[string]root{}, said: map[string]bool{}},
+		places: places{group: group, dirs: map[fanotify.Handle]*dir{}, byPath: map[spot]*dir{}, roots: map[spot]root{}, said: map[string]bool{}},
 	}, nil
 }
 
@@ -204,7 +204,7 @@ func (c *Collector) take(a fanotify.Act, now time.Time, emit func(event.Event)) 
 	path, d := c.places.of(a.Dir, a.Name)
 	from, fromDir := c.places.of(a.From, a.FromName)
 	if a.Directory() {
-		c.places.changed(a.Mask, path, from)
+		c.places.changed(a.Mask, path, from, d, fromDir)
 	}
 	if d == nil {
 		if path, d, from = from, fromDir, ""; d == nil {

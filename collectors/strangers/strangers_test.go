@@ -2,12 +2,14 @@ package strangers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,7 +29,7 @@ type rig struct {
 	all    []event.Event
 }
 
-func start(t *testing.T) *rig {
+func start(t *testing.T, more ...func(state string) event.GatewayFound) *rig {
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("needs root, and in CI has to have it")
@@ -52,6 +54,9 @@ func start(t *testing.T) *rig {
 	r.Follow(event.GatewayFound{
 		ID: r.state, StateDir: r.state, Workspaces: []string{r.state + "/workspace"}, SkillRoots: []string{r.state + "/workspace/skills", r.state + "/skills"},
 	})
+	for _, g := range more {
+		r.Follow(g(r.state))
+	}
 	for _, g := range r.taken() { // before anything is done, and not some time after
 		r.places.follow(g)
 	}
@@ -266,5 +271,41 @@ func TestAFloodIsBoundedAndCounted(t *testing.T) {
 	}
 	if reads != maxOfOne {
 		t.Errorf("%d reads are told", reads)
+	}
+}
+
+// The same path in a container is another place, also for what is made there later.
+func TestAPlaceInAContainerIsToldAsItIsCalledThere(t *testing.T) {
+	top := t.TempDir()
+	box, ns := filepath.Join(top, "box"), filepath.Join(top, "proc/10/ns/mnt")
+	r := start(t, func(state string) event.GatewayFound {
+		if err := errors.Join(
+			os.MkdirAll(filepath.Dir(ns), 0o755), os.WriteFile(ns, nil, 0o644), os.Symlink(box, filepath.Join(top, "proc/10/root")),
+			os.MkdirAll(box+state+"/workspace/skills", 0o755), os.WriteFile(box+state+"/openclaw.json", nil, 0o644),
+		); err != nil {
+			t.Fatal(err)
+		}
+		fi, err := os.Stat(ns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return event.GatewayFound{
+			ID: "box", StateDir: state, Workspaces: []string{state + "/workspace"}, SkillRoots: []string{state + "/workspace/skills"},
+			Root: filepath.Join(top, "proc/10/root"), Mount: uint32(fi.Sys().(*syscall.Stat_t).Ino),
+		}
+	})
+	told := map[string]string{}
+	r.shell("cd " + box + r.state + "; read x < openclaw.json; mkdir workspace/skills/new; sleep 0.3; echo x > workspace/skills/new/SKILL.md; sleep 1")
+	r.shell("read x < credentials/x.json; sleep 1")
+	r.until("read credentials/x.json")
+	for _, ev := range r.all {
+		told[r.said(ev)] = ev.Gateway
+	}
+	for said, gateway := range map[string]string{
+		"read openclaw.json": "box", "create workspace/skills/new": "box", "create workspace/skills/new/SKILL.md": "box", "read credentials/x.json": r.state,
+	} {
+		if told[said] != gateway {
+			t.Errorf("%q is told of gateway %q, want %q; all: %v", said, told[said], gateway, told)
+		}
 	}
 }

@@ -33,14 +33,23 @@ func (f *found) add(id event.ProcID, g event.GatewayFound) {
 func (f *found) remove(id event.ProcID) int {
 	f.Lock()
 	defer f.Unlock()
-	port := f.gateways[id].Port
+	port := hostPort(f.gateways[id])
 	delete(f.gateways, id)
 	for _, g := range f.gateways {
-		if g.Port == port {
+		if hostPort(g) == port {
 			return 0
 		}
 	}
 	return port
+}
+
+// hostPort is where a gateway is reached on this host; 0: nowhere, or in a network
+// of its own.
+func hostPort(g event.GatewayFound) int {
+	if g.Network != 0 || g.Port < 0 || g.Port >= 1<<16 {
+		return 0
+	}
+	return g.Port
 }
 
 func (f *found) all() map[event.ProcID]event.GatewayFound {
@@ -141,8 +150,8 @@ func (a *Agent) protect(id event.ProcID, g event.GatewayFound) {
 		return
 	}
 	a.guard(id)
-	if g.Port > 0 && g.Port < 1<<16 {
-		a.ports(func(w collectors.PortWatcher) error { return w.WatchPort(uint16(g.Port)) })
+	if port := hostPort(g); port > 0 {
+		a.ports(func(w collectors.PortWatcher) error { return w.WatchPort(uint16(port)) })
 	}
 }
 
@@ -184,6 +193,7 @@ func (a *Agent) follow(root event.ProcID, g event.GatewayFound) {
 	}
 	if g.Role == event.RoleGateway {
 		orphans, err := procfs.Orphans(proc, root)
+		orphans = slices.DeleteFunc(orphans, func(ev event.Event) bool { return !a.sameBox(proc, root, g, ev) })
 		for i := range orphans {
 			if x, ok := orphans[i].Body.(event.Exec); ok {
 				x.Claim = g.ID
@@ -192,6 +202,25 @@ func (a *Agent) follow(root event.ProcID, g event.GatewayFound) {
 		}
 		mark(orphans, err)
 	}
+}
+
+// sameBox reports whether an orphan can be this gateway's: it has the gateway's
+// mounts, or none that are known to be another's, and then is in the same container.
+func (a *Agent) sameBox(proc fs.FS, root event.ProcID, g event.GatewayFound, orphan event.Event) bool {
+	same := func(id event.ProcID, kind string) bool {
+		its, err := fs.ReadLink(proc, fmt.Sprintf("%d/ns/%s", id.PID, kind))
+		theirs, err2 := fs.ReadLink(proc, fmt.Sprintf("%d/ns/%s", orphan.Proc.PID, kind))
+		return err == nil && err2 == nil && its == theirs
+	}
+	if same(root, "mnt") {
+		return true
+	}
+	for id := range a.found.all() {
+		if id != root && same(id, "mnt") {
+			return false
+		}
+	}
+	return same(root, "pid") && orphan.Body.(event.Exec).ContainerID == g.ContainerID
 }
 
 func (a *Agent) watch(id event.ProcID) error {

@@ -14,6 +14,7 @@ import (
 const (
 	oomWrapper    = `echo 1000 > /proc/self/oom_score_adj`
 	prependMarker = `unset OPENCLAW_PREPEND_PATH; `
+	prependPath   = `export PATH="${OPENCLAW_PREPEND_PATH}${PATH:+:$PATH}"; ` + prependMarker
 	snapshotProbe = `__OPENCLAW_SHELL_SNAPSHOT_CAPTURE__`
 )
 
@@ -50,8 +51,12 @@ var evalTail = regexp.MustCompile(`(?s)(?:^|\n|; ?)eval ('.*')\s*$`)
 
 // modelCommand takes OpenClaw's preamble off a shell command and returns the
 // model's own text. isExec says that the preamble was there, which marks an
-// exec tool call.
+// exec tool call. There is no eval where OpenClaw could take no snapshot of the
+// user's shell, as in a container.
 func modelCommand(cmd string) (text string, isExec bool) {
+	if after, ok := strings.CutPrefix(cmd, prependPath); ok {
+		return after, true
+	}
 	m := evalTail.FindStringSubmatch(cmd)
 	if m == nil {
 		return cmd, false

@@ -13,6 +13,7 @@ func TestModelCommandIsTakenOutOfOpenClawsWrapper(t *testing.T) {
 		{"older release", `eval 'echo hi'`, "echo hi", true},
 		{"several lines", wrapper + "eval 'unset OPENCLAW_PREPEND_PATH; echo a\necho b'", "echo a\necho b", true},
 		{"the model imitates the wrapper", wrapper + "eval 'unset OPENCLAW_PREPEND_PATH; x\neval '\\''unset OPENCLAW_PREPEND_PATH; date'\\'''", "x\neval 'unset OPENCLAW_PREPEND_PATH; date'", true},
+		{"no snapshot of the shell", `export PATH="${OPENCLAW_PREPEND_PATH}${PATH:+:$PATH}"; unset OPENCLAW_PREPEND_PATH; eval 'echo hi'`, "eval 'echo hi'", true},
 		{"none", "echo hi", "echo hi", false},
 		{"unbalanced", "eval 'a'b'", "eval 'a'b'", false},
 	} {

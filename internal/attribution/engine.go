@@ -410,7 +410,7 @@ func (e *Engine) runs(ev event.Event, b event.Exec, s *Scope) *scriptRun {
 	run := &scriptRun{proc: ev.Proc, at: ev.Time, path: b.Path, opened: true}
 	catalogue := &s.origin.gateway.catalogue
 	id, known := catalogue.at(b.Path)
-	l := e.left.find(event.FileKey{Dev: b.File.Dev, Inode: b.File.Inode}, b.Path)
+	l := e.leftAt(s, event.FileKey{Dev: b.File.Dev, Inode: b.File.Inode}, b.Path)
 	if !known && l == nil {
 		run.path, run.opened = "", false
 		if src := ScriptOf(b); src.Source == event.ScriptFile {
@@ -418,7 +418,7 @@ func (e *Engine) runs(ev event.Event, b event.Exec, s *Scope) *scriptRun {
 		}
 		run.fake = s.origin.gateway.made[b.Path]
 		id, known = catalogue.at(run.path)
-		l = e.left.byPath[run.path]
+		l = e.leftAt(s, event.FileKey{}, run.path)
 	}
 	if l != nil && l.scope != nil && l.scope.exec == s.exec && len(l.before) == 0 {
 		l = nil

@@ -126,7 +126,7 @@ func (e *Engine) Leaves(s *Scope, ev event.Event) (event.Left, bool) {
 	default:
 		return l, false
 	}
-	if s == nil || l.Path == "" || pseudo(l.Path) {
+	if s == nil || l.Path == "" || pseudo(l.Path) || s.boxed() {
 		return l, false
 	}
 	if s.role == event.RoleHeir {
@@ -137,6 +137,22 @@ func (e *Engine) Leaves(s *Scope, ev event.Event) (event.Left, bool) {
 	return l, l.Hops <= maxHops
 }
 
+// boxed reports whether the gateway has mounts of its own: its paths are other files
+// than the host's of that name, and what it leaves there is not followed.
+func (s *Scope) boxed() bool {
+	g := s.Gateway()
+	return g != nil && g.Mount != 0
+}
+
+// leftAt finds a file that was left behind as a process names it: in a container only
+// by what it is.
+func (e *Engine) leftAt(s *Scope, file event.FileKey, path string) *legacy {
+	if s.boxed() {
+		return e.left.byFile[file]
+	}
+	return e.left.find(file, path)
+}
+
 // pseudo reports whether a path names no file that keeps what is written to it.
 func pseudo(p string) bool {
 	return strings.HasPrefix(p, "/proc/") || strings.HasPrefix(p, "/sys/") ||
@@ -145,7 +161,7 @@ func pseudo(p string) bool {
 
 // leave remembers what a tool call's processes do to files.
 func (e *Engine) leave(s *Scope, ev event.Event) {
-	if !s.Role().ByTool() {
+	if !s.Role().ByTool() || s.boxed() {
 		return
 	}
 	switch b := ev.Body.(type) {

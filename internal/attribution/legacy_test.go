@@ -248,3 +248,21 @@ func TestChainKeepsWhatLedFromFileToFile(t *testing.T) {
 		t.Errorf("the chain is %v", got)
 	}
 }
+
+// The same path in a container is another file.
+func TestWhatIsInAContainerIsNotLeftOnTheHost(t *testing.T) {
+	e := New(nil)
+	s := &Scope{role: event.RoleTool, origin: &origin{gateway: newGateway(e, "box:/state")}, exec: &execution{}}
+	rename := event.Event{Body: event.FileRename{Old: "/tmp/x", New: "/etc/profile.d/x.sh"}}
+	if _, left := e.Leaves(s, rename); !left {
+		t.Error("on the host nothing is left")
+	}
+	s.origin.gateway.found.Mount = 7
+	if l, left := e.Leaves(s, rename); left {
+		t.Errorf("left %+v", l)
+	}
+	e.left.put(&legacy{Left: event.Left{Path: "/tmp/x.sh"}})
+	if l := e.leftAt(s, event.FileKey{}, "/tmp/x.sh"); l != nil {
+		t.Errorf("found %+v", l)
+	}
+}

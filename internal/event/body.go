@@ -380,7 +380,7 @@ type SkillID struct {
 // GatewayFound says that Event.Proc is an OpenClaw gateway, or another OpenClaw process
 // that acts for a person (Role tells).
 type GatewayFound struct {
-	ID         string   `json:"id"` // its state directory: one gateway at a time can hold it
+	ID         string   `json:"id"` // its state directory: one gateway at a time can hold it; in a container, CONTAINER:DIRECTORY
 	Role       Role     `json:"role"`
 	StateDir   string   `json:"state_dir"`
 	ConfigPath string   `json:"config_path,omitempty"`
@@ -393,6 +393,13 @@ type GatewayFound struct {
 	Version    string   `json:"version,omitempty"`
 	// Resolvers are the name servers that its processes are configured with.
 	Resolvers []netip.Addr `json:"resolvers,omitempty"`
+	// Paths are as the gateway sees them. Where its mounts are not the host's,
+	// Root is its root directory as this host reaches it, while the process that
+	// it is named after lives, and Mount the namespace of its mounts.
+	Root        string `json:"root,omitempty"`
+	Mount       uint32 `json:"mount_namespace,omitempty"`
+	Network     uint32 `json:"network_namespace,omitempty"` // 0: the host's; else Port is not one of the host's
+	ContainerID string `json:"container_id,omitempty"`
 }
 
 // A Role says what an OpenClaw process is to its host.

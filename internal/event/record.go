@@ -204,6 +204,8 @@ type Gateway struct {
 	Port       int      `json:"port,omitempty"`
 	User       *User    `json:"user,omitempty"`
 	Version    string   `json:"version,omitempty"`
+
+	ContainerID string `json:"container_id,omitempty"` // whose paths these are
 }
 
 // Tool is one tool call.

@@ -89,7 +89,7 @@ type doors map[uint16]string
 const maxDoors = 256
 
 func (d doors) learn(g event.GatewayFound) {
-	if g.Port > 0 && g.Port < 1<<16 && g.Role == event.RoleGateway && len(d) < maxDoors {
+	if g.Port > 0 && g.Port < 1<<16 && g.Network == 0 && g.Role == event.RoleGateway && len(d) < maxDoors {
 		d[uint16(g.Port)] = g.ID
 	}
 }

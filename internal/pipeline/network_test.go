@@ -217,3 +217,14 @@ func TestTwoReadsOfOneFileAtOnceAreJudged(t *testing.T) {
 	b.Tick(at(5))
 	b.wantFired("file-outside-approved-directories  1", "restricted-data-access  1")
 }
+
+func TestAPortOfAnotherNetworkIsNoDoorOfThisHost(t *testing.T) {
+	b := newBench(t, 0)
+	b.push(1, proc(10), event.GatewayFound{ID: "box:" + state, Role: event.RoleGateway, StateDir: state, Port: 18789, Network: 7})
+	b.records = nil
+	b.stranger(2, 2, proc(900), event.Connect{Transport: event.TCP, Peer: netip.MustParseAddrPort("127.0.0.1:18789"), Socket: 5})
+	b.Flush()
+	if got := b.find(event.KindConnect, 900); len(got) != 1 || got[0].Attribution != nil {
+		t.Errorf("%+v", got)
+	}
+}

@@ -185,7 +185,7 @@ func (p *Pipeline) Push(ev event.Event) {
 		}
 		ev.Body = *read
 	}
-	p.writers.note(ev, scope, p.rootsOf(ev, scope), p.now)
+	p.writers.note(ev, scope, p.gatewayOf(ev, scope), p.now)
 	p.claims.note(ev.Body, p.now)
 	p.saying(ev)
 	it := p.newItem(ev, scope)

@@ -144,7 +144,7 @@ func (p *Pipeline) fromRecords(rec *event.Record, body event.Body) {
 	case event.GatewayFound:
 		rec.Gateway = &event.Gateway{
 			Role: b.Role, StateDir: b.StateDir, Workspaces: b.Workspaces, SkillRoots: b.SkillRoots,
-			Port: b.Port, User: p.user(b.UID), Version: b.Version,
+			Port: b.Port, User: p.user(b.UID), Version: b.Version, ContainerID: b.ContainerID,
 		}
 	case event.Lost:
 		rec.Sensor = &event.Sensor{Of: b.Of, Lost: b.Count, Reason: b.Cause}

@@ -15,7 +15,7 @@ func (p *Pipeline) stranger(ev event.Event) {
 		p.table.Exit(ev.Proc, p.now)
 		return
 	}
-	p.writers.note(ev, nil, p.rootsOf(ev, nil), p.now)
+	p.writers.note(ev, nil, p.gatewayOf(ev, nil), p.now)
 	p.hold(p.newItem(ev, nil))
 }
 

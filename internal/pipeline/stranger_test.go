@@ -133,3 +133,26 @@ func TestWhatStandsBesideASkillIsNotTheSkill(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// The same path in a container is another file.
+func TestWhoWroteElsewhereIsNotTheWriter(t *testing.T) {
+	b := newBench(t, 0)
+	box := event.GatewayFound{ID: "box:" + state, Role: event.RoleGateway, StateDir: state, Mount: 7, SkillRoots: []string{workspace + "/skills"}}
+	b.push(1, proc(20), box)
+	write := event.FileOpen{Path: weather + "/SKILL.md", Write: true}
+	b.stranger(4, 2, proc(500), write)
+	b.push(4.4, event.ProcID{}, event.Skill{Change: event.Updated, Gateway: box.ID, ID: event.SkillID{Name: "weather", Dir: weather}})
+	b.Push(event.Event{Time: at(5), Proc: proc(501), Body: write, Stranger: true, Gateway: box.ID})
+	b.push(5.4, event.ProcID{}, event.Skill{Change: event.Updated, Gateway: state, ID: event.SkillID{Name: "weather", Dir: weather}})
+	b.Flush()
+	got := b.find(event.KindSkillUpdated, 0)
+	if len(got) != 2 {
+		t.Fatalf("%+v", got)
+	}
+	for _, r := range got {
+		want := map[string]int32{state: 500, box.ID: 501}[r.Attribution.Gateway]
+		if r.Process == nil || r.Process.PID != want {
+			t.Errorf("%s: %+v, want process %d", r.Attribution.Gateway, r.Process, want)
+		}
+	}
+}
