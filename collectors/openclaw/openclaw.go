@@ -323,7 +323,7 @@ func (c *Collector) rival(id event.ProcID, found event.GatewayFound) event.ProcI
 		return event.ProcID{}
 	}
 	for other, p := range c.known {
-		if other == id || p.found.Role != event.RoleGateway || p.found.StateDir != found.StateDir {
+		if other == id || p.found.Role != event.RoleGateway || p.found.StateDir != found.StateDir || p.found.Mount != found.Mount {
 			continue
 		}
 		if now, err := procfs.Identify(c.cfg.Proc, other.PID); err != nil || now != other {

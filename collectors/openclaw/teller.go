@@ -77,7 +77,7 @@ func (t *teller) tell(r row, id string, created time.Time, s *session, emit func
 		emit(event.Event{Time: created, Source: event.SourceOpenClaw, Body: b})
 	}
 	if r.user != "" && !backfill {
-		send(event.Prompt{Gateway: t.dir, Agent: t.agent, Session: id, SessionKey: s.key})
+		send(event.Prompt{Gateway: t.gateway, Agent: t.agent, Session: id, SessionKey: s.key})
 	}
 	_, known := s.wrapped[r.parent]
 	known = known && r.nested
