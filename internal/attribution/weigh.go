@@ -30,6 +30,11 @@ import (
 //	a script or program of a skill, seen to be      process → skill  annotate        very high; that of the program that opened it
 //	  opened by its interpreter
 //	who changed that file before                    process → skill  foreign         speaks against: ambiguous with the author
+//	a script or program that another tool call      process → skill  legacy.go       strong, as long as nobody else wrote to it
+//	  left behind
+//	who runs, from outside, what was left behind    process → call   heir.go         strong; who takes it in among others: weak
+//	the plugin's tag in the root's environment      process →        tag.go          exact where lineage and records agree; else
+//	                                                  session                          nothing, and an alert
 //	the whole command is one script of a skill      command → skill  wholeCommand    high
 //	a path of a skill in the command, or as         command → skill  mentionedPaths  a hint: never more than weak beside another skill
 //	  working directory

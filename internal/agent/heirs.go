@@ -1,0 +1,129 @@
+package agent
+
+import (
+	"cmp"
+	"path/filepath"
+	"time"
+
+	"github.com/clawwatch/clawwatch/collectors/procfs"
+	"github.com/clawwatch/clawwatch/internal/attribution"
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// fromOutside takes in the facts about processes that came upon a file left behind,
+// and gives what is to be said of them instead. taken: the fact was one of these.
+func (a *Agent) fromOutside(ev event.Event) (facts []event.Event, taken bool) {
+	if a.passes(ev) {
+		return nil, true
+	}
+	if h, ok := ev.Body.(event.Heir); ok {
+		return a.heir(ev, h), true
+	}
+	return a.followStarter(ev)
+}
+
+// heir decides what a process that came upon a file left behind is, and gives the
+// facts about it in order: none where it only reads the file.
+func (a *Agent) heir(ev event.Event, h event.Heir) []event.Event {
+	f, known := a.left.get(h.File)
+	if !known {
+		return a.passOver(ev.Proc)
+	}
+	if key, born, err := identify(h.Path); err == nil && is(h.Path, key, h.File) && born != f.Born {
+		a.left.drop(h.File) // its number was given to another file
+		if w := a.fileWatcher(); w != nil {
+			_ = w.UnwatchFile(h.File)
+		}
+		return a.passOver(ev.Proc)
+	}
+	if h.Write {
+		a.changed(h.File)
+		return a.passOver(ev.Proc)
+	}
+	if a.isStarter(h.Comm, ev.Proc) {
+		a.heed(ev.Proc, h.File)
+		if w := a.sensors.marks(); w != nil {
+			_ = w.Watch(ev.Proc) // the first process is told of and not marked; another that is gone starts nobody
+		}
+		return nil
+	}
+	x := event.Exec{Comm: h.Comm, Parent: h.Parent, UID: h.UID}
+	if h.Image != nil {
+		x = *h.Image
+	}
+	p, err := procfs.Read(a.host.Proc, ev.Proc.PID)
+	if err == nil && p.ID == ev.Proc && (h.Image == nil || p.Path == h.Image.Path) {
+		parent, err := procfs.Identify(a.host.Proc, p.ParentPID)
+		if err != nil {
+			parent = h.Parent
+		}
+		x = p.Exec(parent)
+	}
+	script := scriptFile(x)
+	if real, err := filepath.EvalSymlinks(script); err == nil {
+		script = real
+	}
+	act := attribution.ActOn(x, script, h)
+	if act == attribution.Reads {
+		return a.passOver(ev.Proc)
+	}
+	a.lineage.Add(ev.Proc)
+	ran := h.Program
+	h.Program, h.Changed, h.Left = act == attribution.Runs, f.Changed, &f
+	h.Comm = cmp.Or(x.Comm, h.Comm)
+	ev.Body = h
+	facts := []event.Event{ev}
+	if x.Path != "" && !ran { // else the exec comes by itself
+		facts = append(facts, event.Event{Time: ev.Time, Proc: ev.Proc, Source: event.SourceProcfs, Body: x})
+	}
+	return facts
+}
+
+// changed notes that somebody else has changed a file that was left behind.
+func (a *Agent) changed(k event.FileKey) {
+	a.left.Lock()
+	defer a.left.Unlock()
+	if f := a.left.files[k]; f != nil && !f.Changed {
+		f.Changed = true
+		if f.By.Gateway != "" {
+			a.left.offer(f.Left)
+		}
+	}
+}
+
+// passOver lets a process go that the sensor has marked. What it still tells of
+// it, and of what it forks until then, is left out.
+func (a *Agent) passOver(id event.ProcID) []event.Event {
+	a.left.Lock()
+	if len(a.left.passed) >= maxPassing {
+		clear(a.left.passed)
+	}
+	a.left.passed[id] = time.Now()
+	a.left.Unlock()
+	if w := a.sensors.marks(); w != nil {
+		_ = w.Unwatch(id) // it is gone
+	}
+	return nil
+}
+
+// passes reports whether a fact is of a process that was let go, and lets go what
+// such a one forked.
+func (a *Agent) passes(ev event.Event) bool {
+	a.left.Lock()
+	if len(a.left.passed) == 0 {
+		a.left.Unlock()
+		return false
+	}
+	since, passed := a.left.passed[ev.Proc]
+	fork, forked := ev.Body.(event.Fork)
+	_, byPassed := a.left.passed[fork.Parent]
+	if passed && time.Since(since) > passedFor {
+		delete(a.left.passed, ev.Proc)
+	}
+	a.left.Unlock()
+	if forked && byPassed && !passed {
+		a.passOver(ev.Proc)
+		return true
+	}
+	return passed
+}
