@@ -159,9 +159,16 @@ func pseudo(p string) bool {
 		strings.HasPrefix(p, "/dev/") && !strings.HasPrefix(p, "/dev/shm/")
 }
 
-// leave remembers what a tool call's processes do to files.
+// leave remembers what a tool call's processes do to files. What anybody else makes
+// anew is no tool call's any more.
 func (e *Engine) leave(s *Scope, ev event.Event) {
-	if !s.Role().ByTool() || s.boxed() {
+	if s.boxed() {
+		return
+	}
+	if !s.Role().ByTool() {
+		if b, ok := ev.Body.(event.FileOpen); ok && (b.Write || b.Create || b.Emptied) {
+			e.touched(b)
+		}
 		return
 	}
 	switch b := ev.Body.(type) {
@@ -178,6 +185,19 @@ func (e *Engine) leave(s *Scope, ev event.Event) {
 		if l, ok := e.Leaves(s, ev); ok {
 			e.Leave(l, s, ev)
 		}
+	}
+}
+
+// touched notes that no tool call is known to have written to a file.
+func (e *Engine) touched(b event.FileOpen) {
+	l := e.left.find(b.File, b.Path)
+	switch {
+	case l == nil:
+	case b.Create || b.Emptied:
+		e.left.drop(l)
+	case !l.Changed:
+		l.Changed = true
+		e.version++
 	}
 }
 

@@ -21,6 +21,7 @@ type world struct {
 	session map[event.ProcID]string // which session each process serves
 	skill   map[string]string       // by session; empty: none was read
 	alive   []event.ProcID
+	owner   map[string]string // by file: the session that left it as it is
 	// Either rows are lost or the events of roots. Of a call of which the row is
 	// lost, and one with the same command of which the process is, nobody can
 	// say that they are two.
@@ -131,6 +132,25 @@ func (w *world) child(now float64) {
 	w.alive = append(w.alive, child)
 }
 
+// write has a living process make a file anew.
+func (w *world) write(now float64) {
+	writer := rapid.SampledFrom(w.alive).Draw(w.t, "writer")
+	file := rapid.SampledFrom([]string{"/tmp/a", "/tmp/b"}).Draw(w.t, "file")
+	w.owner[file] = w.session[writer]
+	w.tell(now+0.5, now+0.5, writer, event.FileOpen{Path: file, File: key(file), Write: true, Emptied: true})
+}
+
+// heir is a process outside of every tree that runs such a file.
+func (w *world) heir(now float64) {
+	file := rapid.SampledFrom([]string{"/tmp/a", "/tmp/b"}).Draw(w.t, "file")
+	id := w.process()
+	if s := w.owner[file]; s != "" {
+		w.session[id] = s
+		w.alive = append(w.alive, id)
+	}
+	w.tell(now+0.5, now+0.5, id, event.Heir{File: key(file), Path: file, Program: true})
+}
+
 // exit gives a PID back; a stranger has it in the next tick.
 func (w *world) exit(now float64) {
 	i := rapid.IntRange(0, len(w.alive)-1).Draw(w.t, "exits")
@@ -146,21 +166,26 @@ func (w *world) exit(now float64) {
 
 // TestNoSessionIsEverTakenForAnother plays random interleavings of tool calls
 // of several sessions of two gateways: late and missing records, lost and
-// disordered forks, execs and exits, reused PIDs. Whatever is lost, a named
+// disordered forks, execs and exits, reused PIDs, files left behind and whoever runs
+// them. Whatever is lost, a named
 // gateway, session or skill must be the true one.
 func TestNoSessionIsEverTakenForAnother(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{t: t, tick: 1000, pid: 100, session: map[event.ProcID]string{}, skill: map[string]string{}, losesRows: rapid.Bool().Draw(t, "loses rows")}
+		w := &world{t: t, tick: 1000, pid: 100, session: map[event.ProcID]string{}, skill: map[string]string{}, owner: map[string]string{}, losesRows: rapid.Bool().Draw(t, "loses rows")}
 		f := newFilm(nil)
 		w.begin(f)
 		now := 1.0
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			now += rapid.Float64Range(0, 1.5).Draw(t, "pause")
-			switch action := rapid.IntRange(0, 9).Draw(t, "action"); {
+			switch action := rapid.IntRange(0, 12).Draw(t, "action"); {
 			case action < 5:
 				w.call(now)
 			case action < 8 && len(w.alive) > 0:
 				w.child(now)
+			case action < 10 && len(w.alive) > 0:
+				w.write(now)
+			case action < 11:
+				w.heir(now)
 			case len(w.alive) > 0:
 				w.exit(now)
 			}

@@ -101,7 +101,7 @@ func runImpostor(ctx context.Context, h *house, state, command string, uid uint3
 	}
 	defer os.RemoveAll(dir)
 	node := filepath.Join(dir, "node")
-	for _, f := range [][2]string{{filepath.Join(h.node, "node"), node}, {filepath.Join("hard", "impostor.mjs"), filepath.Join(dir, "impostor.mjs")}} {
+	for _, f := range [][2]string{{filepath.Join(h.install.node, "node"), node}, {filepath.Join("hard", "impostor.mjs"), filepath.Join(dir, "impostor.mjs")}} {
 		if out, err := exec.CommandContext(ctx, "cp", "-L", f[0], f[1]).CombinedOutput(); err != nil {
 			return fmt.Errorf("copy: %w: %s", err, out)
 		}
