@@ -40,6 +40,7 @@ type processes struct {
 	mu      sync.Mutex
 	guarded map[event.ProcID]map[string]*os.File // by path
 	reaches []reach
+	looked  map[reachKey]time.Time // who was looked at for what
 	lost    uint64
 
 	said map[reachKey]time.Time // of the collector's Run alone
@@ -64,7 +65,7 @@ func openProcesses(cfg collectors.Config) (*processes, error) {
 	}
 	return &processes{
 		proc: cfg.Proc, procPath: hostProc(cfg.ProcPath), group: group,
-		guarded: map[event.ProcID]map[string]*os.File{}, said: map[reachKey]time.Time{},
+		guarded: map[event.ProcID]map[string]*os.File{}, said: map[reachKey]time.Time{}, looked: map[reachKey]time.Time{},
 	}, nil
 }
 
@@ -234,12 +235,23 @@ func (p *processes) take(a fanotify.Act, now time.Time) bool {
 		p.lost++
 		return false
 	}
+	access := event.Access{Target: target, Method: method, Write: method == event.AccessProcMem && a.Mask&unix.FAN_CLOSE_WRITE != 0}
+	if id, err := procfs.Identify(p.proc, a.PID); err == nil {
+		// Two agents on one host would have each other look for ever.
+		key := reachKey{id, access}
+		if now.Sub(p.looked[key]) < again {
+			return false
+		}
+		if len(p.looked) >= maxReaches {
+			clear(p.looked)
+		}
+		p.looked[key] = now
+	}
 	who := &actor{pid: a.PID, id: event.ProcID{PID: a.PID}, moment: p.group.Since(), seen: now}
 	if a.Pidfd >= 0 && a.PID > 0 {
 		who.look(p.proc, a.Pidfd)
 	}
-	write := method == event.AccessProcMem && a.Mask&unix.FAN_CLOSE_WRITE != 0
-	p.reaches = append(p.reaches, reach{who: who, access: event.Access{Target: target, Method: method, Write: write}, at: now})
+	p.reaches = append(p.reaches, reach{who: who, access: access, at: now})
 	return true
 }
 
