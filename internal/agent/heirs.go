@@ -29,7 +29,7 @@ func (a *Agent) heir(ev event.Event, h event.Heir) []event.Event {
 	if !known {
 		return a.passOver(ev.Proc)
 	}
-	if key, born, err := identify(h.Path); err == nil && is(h.Path, key, h.File) && born != f.Born {
+	if key, born, _, err := identify(h.Path); err == nil && is(h.Path, key, h.File) && born != f.Born {
 		a.left.drop(h.File) // its number was given to another file
 		if w := a.fileWatcher(); w != nil {
 			_ = w.UnwatchFile(h.File)

@@ -30,6 +30,7 @@ const (
 type leftovers struct {
 	sync.Mutex
 	files  map[event.FileKey]*leftover
+	names  map[string]event.FileKey
 	owners map[string]int // how many are a skill's, or a session's
 	queue  chan event.Left
 	missed atomic.Uint64
@@ -43,11 +44,12 @@ type leftovers struct {
 type leftover struct {
 	event.Left
 	owner string
+	links uint32 // names that it has
 }
 
 func newLeftovers() leftovers {
 	return leftovers{
-		files: map[event.FileKey]*leftover{}, owners: map[string]int{},
+		files: map[event.FileKey]*leftover{}, names: map[string]event.FileKey{}, owners: map[string]int{},
 		queue: make(chan event.Left, leftQueue), passed: map[event.ProcID]time.Time{},
 		starters: map[event.ProcID]*starter{}, words: map[event.FileKey]words{},
 	}
@@ -72,18 +74,18 @@ func ownerOf(f *event.Left) string {
 
 // add keeps a file, and gives those that had to go for it: the oldest of whoever
 // has the most.
-func (l *leftovers) add(f event.Left) (gone []event.FileKey) {
+func (l *leftovers) add(f event.Left, links uint32) (gone []event.FileKey) {
 	l.Lock()
 	defer l.Unlock()
 	if old := l.files[f.File]; old != nil {
-		l.pay(old.owner, -1)
+		l.forget(old)
 		f.Changed = f.Changed || old.Changed && f.How == event.LeftWritten
 		if f.By.Gateway == "" && f.How == event.LeftWritten {
 			f.By = old.By // until it is known who changed it
 		}
 	}
-	kept := &leftover{f, ownerOf(&f)}
-	l.files[f.File] = kept
+	kept := &leftover{f, ownerOf(&f), links}
+	l.files[f.File], l.names[f.Path] = kept, f.File
 	l.pay(kept.owner, 1)
 	if len(l.files) <= maxLeft {
 		return nil
@@ -103,10 +105,29 @@ func (l *leftovers) add(f event.Left) (gone []event.FileKey) {
 	slices.SortFunc(theirs, func(a, b *leftover) int { return a.At.Compare(b.At) })
 	for _, x := range theirs[:max(1, len(theirs)/16)] {
 		gone = append(gone, x.File)
-		delete(l.files, x.File)
-		l.pay(most, -1)
+		l.forget(x)
 	}
 	return gone
+}
+
+func (l *leftovers) forget(x *leftover) {
+	delete(l.files, x.File)
+	if l.names[x.Path] == x.File {
+		delete(l.names, x.Path)
+	}
+	l.pay(x.owner, -1)
+}
+
+// removed forgets the file of a name that is no more, if it had no other.
+func (l *leftovers) removed(path string) (event.FileKey, bool) {
+	l.Lock()
+	defer l.Unlock()
+	x := l.files[l.names[path]]
+	if x == nil || x.Path != path || x.links > 1 {
+		return event.FileKey{}, false
+	}
+	l.forget(x)
+	return x.File, true
 }
 
 func (l *leftovers) pay(owner string, n int) {
@@ -129,8 +150,7 @@ func (l *leftovers) drop(k event.FileKey) {
 	l.Lock()
 	defer l.Unlock()
 	if f := l.files[k]; f != nil {
-		l.pay(f.owner, -1)
-		delete(l.files, k)
+		l.forget(f)
 	}
 }
 
@@ -158,21 +178,22 @@ func is(path string, stat, seen event.FileKey) bool {
 	return unix.Statfs(path, &st) == nil && st.Type == overlay
 }
 
-// identify gives a file's identity, and when it was born, if it is a regular one.
-func identify(path string) (event.FileKey, int64, error) {
+// identify gives a file's identity, when it was born, and how many names it has, if it
+// is a regular one.
+func identify(path string) (event.FileKey, int64, uint32, error) {
 	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_BTIME, &st)
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO|unix.STATX_NLINK|unix.STATX_BTIME, &st)
 	switch {
 	case err != nil:
-		return event.FileKey{}, 0, fmt.Errorf("look at %s: %w", path, err)
+		return event.FileKey{}, 0, 0, fmt.Errorf("look at %s: %w", path, err)
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return event.FileKey{}, 0, fmt.Errorf("look at %s: no regular file", path)
+		return event.FileKey{}, 0, 0, fmt.Errorf("look at %s: no regular file", path)
 	}
 	var born int64
 	if st.Mask&unix.STATX_BTIME != 0 {
 		born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
 	}
-	return event.FileKey{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino}, born, nil
+	return event.FileKey{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Inode: st.Ino}, born, st.Nlink, nil
 }
 
 // files gives the sensor that watches files; nil: none does.
@@ -223,7 +244,16 @@ func (a *Agent) keepLeft(ctx context.Context) {
 // keep has one file watched. A name that leads to another file by now says
 // nothing of the one that was left.
 func (a *Agent) keep(f event.Left) (kept event.Left, gone []event.FileKey, ok bool) {
-	key, born, err := identify(f.Path)
+	if f.How == event.LeftNoMore {
+		if key, was := a.left.removed(f.Path); was {
+			gone = append(gone, key)
+			if w := a.fileWatcher(); w != nil {
+				_ = w.UnwatchFile(key) // the sensor fails: it is replaced, and told anew
+			}
+		}
+		return f, gone, false
+	}
+	key, born, links, err := identify(f.Path)
 	if err != nil || !is(f.Path, key, f.File) {
 		return f, nil, false
 	}
@@ -234,7 +264,7 @@ func (a *Agent) keep(f event.Left) (kept event.Left, gone []event.FileKey, ok bo
 	if w == nil {
 		return f, nil, false
 	}
-	gone = a.left.add(f)
+	gone = a.left.add(f, links)
 	for _, k := range gone {
 		_ = w.UnwatchFile(k) // the sensor fails: it is replaced, and told anew
 	}
@@ -255,11 +285,12 @@ func (a *Agent) recall(ctx context.Context) {
 	}
 	var gone []event.FileKey
 	for _, f := range all {
-		if key, born, err := identify(f.Path); errors.Is(err, fs.ErrNotExist) || err == nil && (!is(f.Path, key, f.File) || born != f.Born) {
+		key, born, links, err := identify(f.Path)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && (!is(f.Path, key, f.File) || born != f.Born) {
 			gone = append(gone, f.File)
 			continue
 		}
-		gone = append(gone, a.left.add(f)...)
+		gone = append(gone, a.left.add(f, links)...)
 		a.emit(event.Event{Time: f.At, Source: event.SourceAgent, Body: f})
 	}
 	if err := a.store.KeepLeft(nil, gone); err != nil {

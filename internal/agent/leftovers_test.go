@@ -26,12 +26,12 @@ func (a *Agent) leave(t *testing.T, name, text string) event.Left {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	key, born, err := identify(file)
+	key, born, links, err := identify(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := event.Left{Path: file, File: key, Born: born, How: event.LeftMade, At: time.Now(), By: by("weather")}
-	a.left.add(l)
+	a.left.add(l, links)
 	return l
 }
 
@@ -42,7 +42,7 @@ func by(skill string) event.Attribution {
 func TestWhoLeavesTooMuchLosesItsOwn(t *testing.T) {
 	l := newLeftovers()
 	add := func(skill string, n uint64) []event.FileKey {
-		return l.add(event.Left{File: event.FileKey{Dev: 1, Inode: n}, At: time.Unix(int64(n), 0), By: by(skill)})
+		return l.add(event.Left{File: event.FileKey{Dev: 1, Inode: n}, At: time.Unix(int64(n), 0), By: by(skill)}, 1)
 	}
 	for i := range uint64(10) {
 		add("quiet", i)
@@ -125,7 +125,7 @@ func TestAnotherFileUnderTheNumberIsNoneLeftBehind(t *testing.T) {
 	l := a.leave(t, "script.sh", "true\n")
 	forged := l
 	forged.Born++
-	a.left.add(forged)
+	a.left.add(forged, 1)
 	h := event.Heir{File: l.File, Path: l.Path, Program: true, Comm: "script.sh"}
 	if facts := a.heir(event.Event{Proc: self(), Body: h}, h); facts != nil {
 		t.Errorf("it gives %v", facts)
@@ -133,7 +133,7 @@ func TestAnotherFileUnderTheNumberIsNoneLeftBehind(t *testing.T) {
 	if _, known := a.left.get(l.File); known {
 		t.Error("the file that is gone is still known")
 	}
-	a.left.add(l)
+	a.left.add(l, 1)
 	if facts := a.heir(event.Event{Proc: self(), Body: h}, h); len(facts) != 1 || !facts[0].Body.(event.Heir).Program {
 		t.Errorf("the very file gives %v", facts)
 	}
@@ -164,6 +164,30 @@ func TestAFileThatHasOnlyTheNameIsNotWatched(t *testing.T) {
 func BenchmarkLeave(b *testing.B) {
 	l := newLeftovers()
 	for i := range b.N {
-		l.add(event.Left{File: event.FileKey{Dev: 1, Inode: uint64(i)}, At: time.Unix(int64(i), 0), By: by(fmt.Sprint(i % 50))})
+		l.add(event.Left{File: event.FileKey{Dev: 1, Inode: uint64(i)}, At: time.Unix(int64(i), 0), By: by(fmt.Sprint(i % 50))}, 1)
+	}
+}
+
+func TestAFileThatIsRemovedIsForgottenUnlessItHasAnotherName(t *testing.T) {
+	a := idle(t)
+	one, two := a.leave(t, "one", ""), a.leave(t, "two", "")
+	if err := os.Link(two.Path, two.Path+".other"); err != nil {
+		t.Fatal(err)
+	}
+	key, _, links, err := identify(two.Path)
+	if err != nil || links != 2 {
+		t.Fatalf("%v has %d names, %v", key, links, err)
+	}
+	a.left.add(two, links)
+	for _, l := range []event.Left{one, two} {
+		if _, _, ok := a.keep(event.Left{Path: l.Path, How: event.LeftNoMore}); ok {
+			t.Errorf("%s is kept", l.Path)
+		}
+	}
+	if _, known := a.left.get(one.File); known {
+		t.Error("the file that is gone is known")
+	}
+	if _, known := a.left.get(two.File); !known {
+		t.Error("the file with another name is forgotten")
 	}
 }

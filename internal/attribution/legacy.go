@@ -123,6 +123,9 @@ func (e *Engine) Leaves(s *Scope, ev event.Event) (event.Left, bool) {
 			return l, false
 		}
 		l.Path, l.How, l.File = b.Path, event.LeftLinked, e.left.byPath[b.Path].File
+	case event.FileDelete:
+		l.Path, l.How = b.Path, event.LeftNoMore
+		return l, s != nil && !b.Directory && !b.Attempted && !b.Unresolved && !s.boxed()
 	default:
 		return l, false
 	}

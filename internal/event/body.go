@@ -169,6 +169,7 @@ const (
 	LeftWritten LeftHow = "changed" // it was there before
 	LeftRenamed LeftHow = "put in place by a rename"
 	LeftLinked  LeftHow = "given a name"
+	LeftNoMore  LeftHow = "removed" // only Path and At count
 )
 
 // FileOpen says that a file was opened with success.

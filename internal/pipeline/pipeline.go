@@ -281,7 +281,7 @@ func (p *Pipeline) leave(it *item, a *event.Attribution) {
 		return
 	}
 	l, ok := p.engine.Leaves(it.scope, it.ev)
-	if !ok {
+	if !ok || a != nil && l.How == event.LeftNoMore {
 		return
 	}
 	if a != nil {
