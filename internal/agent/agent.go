@@ -188,7 +188,8 @@ func (a *Agent) run(ctx context.Context) error {
 		}
 	}
 	stages.Go(func() error { a.write(); return nil })
-	stages.Go(func() error { defer close(a.out); a.pump(); return nil })
+	stages.Go(func() error { a.keepLeft(); return nil })
+	stages.Go(func() error { defer close(a.out); defer close(a.left.queue); a.pump(); return nil })
 
 	observing, stop := context.WithCancel(ctx)
 	defer stop()
@@ -241,7 +242,6 @@ func (a *Agent) observe(ctx context.Context) error {
 			return nil
 		})
 	}
-	g.Go(func() error { a.keepLeft(ctx); return nil })
 	g.Go(func() error { a.reload(ctx); return nil })
 	g.Go(func() error { a.narrate(ctx); return nil })
 	g.Go(func() error { a.reportDrops(ctx); return nil })

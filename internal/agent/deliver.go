@@ -65,6 +65,9 @@ func (a *Agent) reportDrops(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticks.C:
+			if n := a.left.missed.Swap(0); n > 0 {
+				a.say(event.Lost{Of: event.KindHeir, Count: n, Cause: "files left behind that could not be watched, or came faster than they can be looked at"})
+			}
 			report(&stored, a.writeErrs.Load(), "the store could not take them")
 			for i, d := range a.exporters {
 				report(&queued[i], d.dropped(), "the queue for "+d.name+" dropped them")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -202,42 +203,36 @@ func (a *Agent) fileWatcher() collectors.FileWatcher {
 	return w
 }
 
-// keepLeft watches what tool calls leave behind, and writes it down, until ctx
-// is done.
-func (a *Agent) keepLeft(ctx context.Context) {
+// keepLeft watches what tool calls leave behind, and writes it down, until there is
+// no more to come.
+func (a *Agent) keepLeft() {
 	ticks := time.NewTicker(leftWait)
 	defer ticks.Stop()
 	due := map[event.FileKey]event.Left{}
 	var gone []event.FileKey
-	for {
+	for more := true; more; {
+		var f event.Left
 		select {
-		case f := <-a.left.queue:
-			kept, evicted, ok := a.keep(f)
-			gone = append(gone, evicted...)
-			if ok && kept.By.Gateway != "" {
-				due[kept.File] = kept
+		case f, more = <-a.left.queue:
+			if more {
+				kept, evicted, ok := a.keep(f)
+				gone = append(gone, evicted...)
+				maps.DeleteFunc(due, func(k event.FileKey, _ event.Left) bool { return slices.Contains(evicted, k) })
+				if ok && kept.By.Gateway != "" {
+					due[kept.File] = kept
+				}
+				continue
 			}
-			continue
 		case <-ticks.C:
-		case <-ctx.Done():
 		}
-		if n := a.left.missed.Swap(0); n > 0 && ctx.Err() == nil {
-			a.say(event.Lost{Of: event.KindHeir, Count: n, Cause: "files left behind faster than they can be looked at"})
+		if len(due)+len(gone) == 0 {
+			continue
 		}
-		if len(due)+len(gone) > 0 {
-			files := make([]event.Left, 0, len(due))
-			for _, f := range due {
-				files = append(files, f)
-			}
-			if err := a.store.KeepLeft(files, gone); err != nil {
-				a.log.Error("keep what tool calls left behind", "error", err)
-			}
-			clear(due)
-			gone = gone[:0]
+		if err := a.store.KeepLeft(slices.Collect(maps.Values(due)), gone); err != nil {
+			a.log.Error("keep what tool calls left behind", "error", err)
 		}
-		if ctx.Err() != nil {
-			return
-		}
+		clear(due)
+		gone = gone[:0]
 	}
 }
 

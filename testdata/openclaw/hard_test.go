@@ -43,7 +43,7 @@ func TestHardCases(t *testing.T) {
 	watch.awaitGateway(t, g)
 	p := production{house: h, stage: s, watch: watch, only: only}
 	p.act(t, s.mistaken()...)
-	p.act(t, s.rewritten(p.awaitUpdate)...)
+	p.act(t, append(s.rewritten(p.awaitUpdate), s.leftBehind(p.awaitFile))...)
 	p.act(t, s.imitated(t, h)...)
 	p.act(t, s.forged())
 	p.compare(t)
