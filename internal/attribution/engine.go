@@ -344,6 +344,9 @@ func (e *Engine) runs(ev event.Event, b event.Exec, s *Scope) *scriptRun {
 	if known && l != nil && l.scope != nil {
 		l = nil // foreign says who changed it, and for how long that counts
 	}
+	if l != nil && s.exec.known != nil && sameSkill(e.by(l).Skill, s.exec.known.Skill) {
+		l = nil // its own, from before
+	}
 	if !known && l == nil || len(s.lent) >= maxHops {
 		return nil
 	}

@@ -312,6 +312,8 @@ func (s *skillSet) of(a event.Attribution) {
 	}
 }
 
+func sameSkill(a, b *event.SkillID) bool { return a != nil && b != nil && a.Dir == b.Dir }
+
 // known reports whether it is known for whom a file was left behind, as far as
 // it ever will be.
 func (l *legacy) known() bool {

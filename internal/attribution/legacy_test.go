@@ -266,3 +266,15 @@ func TestWhatIsInAContainerIsNotLeftOnTheHost(t *testing.T) {
 		t.Errorf("found %+v", l)
 	}
 }
+
+// A process that is remembered runs what its own tool call left: both are told anew.
+func TestWhatARememberedProcessRunsOfItsOwnChangesNothing(t *testing.T) {
+	f := newFilm(t)
+	id := event.SkillID{Name: "weather", Dir: weather}
+	was := event.Attribution{Gateway: state, Session: "old", ToolCall: "call1", Skill: &id, Confidence: event.Certain}
+	f.push(0, event.ProcID{}, event.Left{Path: "/tmp/worker", File: key("/tmp/worker"), How: event.LeftMade, At: at(-500), By: was})
+	s := f.push(1, proc(900), event.Exec{Path: "/bin/bash", Args: []string{"bash", "/tmp/worker"}, Cwd: "/", Parent: proc(1), Snapshot: true, Known: &was})
+	f.want(9, s, "weather strong", "old", "call1")
+	f.fork(10, 901, 900)
+	f.want(12, f.exec(10, 901, 900, "/", "curl"), "weather strong", "old", "call1")
+}
