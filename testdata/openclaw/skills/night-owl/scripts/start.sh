@@ -8,5 +8,5 @@ for n in 1 2; do cp "$(dirname "$0")/worker.sh" "/tmp/@RUN@-$label-$n"; done
 @DEED@ "$label" daemon env -i /bin/bash "/tmp/@RUN@-$label-1" "$label" "$2"
 second=$( (setsid env -i /bin/bash "/tmp/@RUN@-$label-2" "$label" "$2" </dev/null >/dev/null 2>&1 & echo $!) )
 # What is still in this session when the call ends is killed with it.
-until read -r -a stat <"/proc/$second/stat" && [ "${stat[5]}" = "$second" ]; do sleep 0.05; done
+while read -r -a stat 2>/dev/null <"/proc/$second/stat" && [ "${stat[5]}" != "$second" ]; do sleep 0.05; done
 echo "Started."
