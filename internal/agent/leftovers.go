@@ -37,6 +37,7 @@ type leftovers struct {
 	missed atomic.Uint64
 	passed map[event.ProcID]time.Time // readers of such files that are no heirs: since when
 
+	patience patience
 	starters map[event.ProcID]*starter
 	words    map[event.FileKey]words
 }
@@ -248,8 +249,20 @@ func (a *Agent) keep(f event.Left) (kept event.Left, gone []event.FileKey, ok bo
 		}
 		return f, gone, false
 	}
-	key, born, links, err := identify(f.Path)
-	if err != nil || !is(f.Path, key, f.File) {
+	var key event.FileKey
+	var born int64
+	var links uint32
+	same := false
+	if !a.left.patience.look(func() {
+		k, b, n, err := identify(f.Path)
+		if key, born, links = k, b, n; err == nil {
+			same = is(f.Path, k, f.File)
+		}
+	}) {
+		a.left.missed.Add(1)
+		return f, nil, false
+	}
+	if !same {
 		return f, nil, false
 	}
 	if f.Born = born; f.File == (event.FileKey{}) {
@@ -280,8 +293,17 @@ func (a *Agent) recall(ctx context.Context) {
 	}
 	var gone []event.FileKey
 	for _, f := range all {
-		key, born, links, err := identify(f.Path)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && (!is(f.Path, key, f.File) || born != f.Born) {
+		var links uint32
+		over := false
+		if !a.left.patience.look(func() {
+			key, born, n, err := identify(f.Path)
+			links = n
+			over = errors.Is(err, fs.ErrNotExist) || err == nil && (!is(f.Path, key, f.File) || born != f.Born)
+		}) {
+			a.left.missed.Add(1)
+			continue
+		}
+		if over {
 			gone = append(gone, f.File)
 			continue
 		}

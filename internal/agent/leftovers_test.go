@@ -191,3 +191,46 @@ func TestAFileThatIsRemovedIsForgottenUnlessItHasAnotherName(t *testing.T) {
 		t.Error("the file with another name is forgotten")
 	}
 }
+
+func TestWhatMakesUsWaitIsLeftAlone(t *testing.T) {
+	var p patience
+	hang := make(chan struct{})
+	for range maxStuck {
+		if p.look(func() { <-hang }) {
+			t.Fatal("a look that hangs has ended")
+		}
+	}
+	ran := false
+	if p.look(func() { ran = true }) || ran {
+		t.Error("there is one more look while so many hang")
+	}
+	close(hang)
+	for p.stuck.Load() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if !p.look(func() { ran = true }) || !ran {
+		t.Error("there is no look when none hangs any more")
+	}
+}
+
+// A person's shell that has read a file as data may take it in later.
+func TestAReaderCanBecomeAnHeir(t *testing.T) {
+	a := idle(t)
+	l := a.leave(t, "aliases.sh", "true\n")
+	read := event.Heir{File: l.File, Path: l.Path, Comm: "cat", Image: &event.Exec{Path: "/usr/bin/cat", Args: []string{"cat", l.Path}}}
+	id := event.ProcID{PID: 1 << 22, Start: 1} // of no process
+	if facts, taken := a.fromOutside(event.Event{Proc: id, Body: read}); !taken || facts != nil {
+		t.Errorf("a reader gives %v, taken %v", facts, taken)
+	}
+	if _, taken := a.fromOutside(event.Event{Proc: id, Body: event.FileOpen{}}); !taken {
+		t.Error("what a reader does is told")
+	}
+	read.Image = &event.Exec{Path: "/usr/bin/bash", Args: []string{"bash"}}
+	facts, _ := a.fromOutside(event.Event{Proc: id, Body: read})
+	if len(facts) != 2 || facts[0].Body.(event.Heir).Program {
+		t.Errorf("who takes it in gives %v", facts)
+	}
+	if _, taken := a.fromOutside(event.Event{Proc: id, Body: event.FileOpen{}}); taken {
+		t.Error("what an heir does is not told")
+	}
+}

@@ -178,31 +178,24 @@ func (a *Agent) ordersOf(k event.FileKey) []word {
 	if !ok {
 		return nil
 	}
-	fi, err := os.Lstat(f.Path)
-	if err != nil {
+	c, fresh := a.left.words[k], words{}
+	if !a.left.patience.look(func() { fresh = read(f.Path, c) }) || fresh.modified.IsZero() {
 		return nil
 	}
-	c := a.left.words[k]
-	if fi.ModTime().Equal(c.modified) {
+	if fresh.modified.Equal(c.modified) {
 		return c.words
 	}
-	all, cut, err := orders.Read(f.Path)
-	if err != nil {
-		a.log.Debug("read orders", "path", f.Path, "error", err)
-		return nil
-	}
-	if cut {
+	if fresh.cut {
 		a.say(event.Lost{Of: event.KindHeir, Count: 1, Cause: "a file left behind gives more orders than are read"})
 	}
-	c = words{modified: fi.ModTime()}
-	for _, o := range all {
-		c.words = append(c.words, word{file: k, path: f.Path, order: o, alone: len(all) == 1 && !cut})
+	for i := range fresh.words {
+		fresh.words[i].file = k
 	}
 	if len(a.left.words) >= maxStarters {
 		clear(a.left.words)
 	}
-	a.left.words[k] = c
-	return c.words
+	a.left.words[k] = fresh
+	return fresh.words
 }
 
 // words are the orders of a file as it was at one time. They are read by the
@@ -210,4 +203,25 @@ func (a *Agent) ordersOf(k event.FileKey) []word {
 type words struct {
 	modified time.Time
 	words    []word
+	cut      bool // there are more
+}
+
+// read gives the orders of a file, or what they were, if it has not changed.
+func read(path string, were words) words {
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return words{}
+	}
+	if fi.ModTime().Equal(were.modified) {
+		return were
+	}
+	all, cut, err := orders.Read(path)
+	if err != nil {
+		return words{}
+	}
+	now := words{modified: fi.ModTime(), cut: cut}
+	for _, o := range all {
+		now.words = append(now.words, word{path: path, order: o, alone: len(all) == 1 && !cut})
+	}
+	return now
 }
