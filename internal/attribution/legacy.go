@@ -293,6 +293,10 @@ func (e *Engine) by(l *legacy) event.Attribution {
 	return a
 }
 
+// Remembers reports whether a file counts as left behind: one execution can leave only
+// so many.
+func (e *Engine) Remembers(l event.Left) bool { return e.left.find(l.File, l.Path) != nil }
+
 // LeftBy says for whom a file is left behind, those included who had a part in it
 // before; a is for whom the last change was.
 func (e *Engine) LeftBy(left event.Left, a event.Attribution) event.Attribution {

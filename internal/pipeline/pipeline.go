@@ -281,7 +281,14 @@ func (p *Pipeline) leave(it *item, a *event.Attribution) {
 		return
 	}
 	l, ok := p.engine.Leaves(it.scope, it.ev)
-	if !ok || a != nil && l.How == event.LeftNoMore {
+	switch {
+	case !ok:
+		return
+	case l.How == event.LeftNoMore:
+		if a != nil {
+			return
+		}
+	case byTool && !p.engine.Remembers(l):
 		return
 	}
 	if a != nil {
