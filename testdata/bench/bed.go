@@ -128,9 +128,10 @@ func (h home) record(commands []string) error {
 	}
 	var values []string
 	var args []any
-	for i, r := range rows {
+	now := time.Now().UnixMilli()
+	for i, r := range rows { // one after the other: a skill is read before it asks for anything
 		values = append(values, "('bench', ?, ?, ?)")
-		args = append(args, i, r, time.Now().UnixMilli())
+		args = append(args, i, r, now-int64(len(rows)-i))
 	}
 	return h.write(`INSERT INTO transcript_events (session_id, seq, event_json, created_at) VALUES `+strings.Join(values, ", "), args...)
 }

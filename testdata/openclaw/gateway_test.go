@@ -213,6 +213,7 @@ func (g *gateway) turn(ctx context.Context, session, model, message string) (str
 	if err != nil {
 		return "", err
 	}
+	req.Close = true // one that is kept can be closed just as it is used again
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("x-openclaw-session-key", session)
