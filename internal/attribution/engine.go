@@ -378,6 +378,9 @@ func (e *Engine) opened(id event.ProcID, file string) {
 // when the fact was observed.
 func (e *Engine) Settled(s *Scope, ev event.Event, arrived time.Time) bool {
 	if s == nil {
+		if _, row := ev.Body.(event.ToolCall); row { // who else opened the records by then is told a moment later
+			return e.now.Sub(arrived) >= settle
+		}
 		return true
 	}
 	if s.origin.gateway == nil {

@@ -57,7 +57,7 @@ func (f *forgery) touched(g *gateway, s *Scope, file string, ev event.Event, e *
 		if o := f.opened[root]; o != nil {
 			o.last = e.now
 		} else if len(f.opened) < maxForgeries {
-			f.opened[root] = &grasp{e.now, e.now}
+			f.opened[root] = &grasp{ev.Time, e.now} // the row may have been read before this was told
 		}
 		return
 	}
@@ -90,7 +90,7 @@ func (g *gateway) doubtful(c *call) string {
 		}
 	}
 	for root, o := range g.forgery.opened {
-		if !c.arrived.Before(o.last) && c.arrived.Before(o.last.Add(told)) && g.engine.now.Sub(o.last) <= told {
+		if !c.arrived.Before(o.first) && c.arrived.Before(o.last.Add(told)) && g.engine.now.Sub(o.last) <= told {
 			return fmt.Sprintf("it came after a command (process %d) opened OpenClaw's records for writing", root.PID)
 		}
 	}

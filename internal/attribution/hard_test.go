@@ -204,7 +204,7 @@ func TestRowsThatCameWhileACommandWroteThemProveNothing(t *testing.T) {
 	f.root(2.5, 100, evil+"/scripts/x.sh")
 	f.push(3, proc(100), event.FileOpen{Path: db, Read: true, Write: true})
 	f.read(4, "alice", "r1", "early", weather+"/SKILL.md")
-	f.want(4.1, nil, "ambiguous weather", "alice", "early") // it can be known only later whether it wrote
+	f.want(5, nil, "ambiguous weather", "alice", "early") // it can be known only later whether it wrote
 	f.read(30, "alice", "r2", "forged", notes+"/SKILL.md")
 	f.call(30.2, "alice", "r2", "c3", "date")
 	s := f.root(30.5, 200, "date")

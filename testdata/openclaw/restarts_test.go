@@ -90,7 +90,7 @@ func (p *production) restartAgent(t *testing.T) {
 	t.Helper()
 	const name = "restart of clawwatch"
 	l := p.worst(truth.Unsure, name, "goon", "night-owl")
-	running := p.worst(truth.Right, name, "goon2", "leaky-notes")
+	running := p.worst(truth.Unsure, name, "goon2", "leaky-notes")
 	meeting, other := "goon-"+l, "goon2-"+l
 	p.act(t, hardCase{scenario: scenario{name: name, talks: []talk{{session: "goon", turns: []model.Turn{
 		calls(p.use("night-owl")), calls(p.script("night-owl", "start.sh", l, meeting)), say("Started."),
