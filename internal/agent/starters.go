@@ -89,7 +89,8 @@ func (a *Agent) findStarters() {
 			continue
 		}
 		id, err := procfs.Identify(a.host.Proc, pid)
-		if err != nil || !a.isStarter(comm, id) {
+		starts := false // its program can be on a file system that makes us wait
+		if err != nil || !a.left.patience.look(func() { starts = a.isStarter(comm, id) }) || !starts {
 			continue
 		}
 		for _, f := range files {
