@@ -211,12 +211,13 @@ func (a *Agent) observe(ctx context.Context) error {
 		a.say(c)
 	}
 	a.recall(ctx)
+	reading, lastly := a.outlasting(ctx)
 	type collector struct {
 		name string
 		run  func(context.Context, func(event.Event)) error
 		emit func(event.Event)
 	}
-	all := []collector{{"digest", a.digests.Run, a.emit}, {"openclaw", a.gateways.Run, a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}, {"plugin", a.plugin.Run, a.emit}}
+	all := []collector{{"digest", a.digests.Run, a.emit}, {"openclaw", during(reading, a.gateways.Run), a.noting(a.fromGateways)}, {"skills", a.skills.Run, a.noting(a.emit)}, {"plugin", a.plugin.Run, a.emit}}
 	if a.strangers != nil {
 		all = append(all, collector{"strangers", a.strangers.Run, a.noting(a.emit)})
 	}
@@ -242,6 +243,7 @@ func (a *Agent) observe(ctx context.Context) error {
 			return nil
 		})
 	}
+	g.Go(lastly)
 	g.Go(func() error { a.reload(ctx); return nil })
 	g.Go(func() error { a.narrate(ctx); return nil })
 	g.Go(func() error { a.reportDrops(ctx); return nil })

@@ -116,7 +116,7 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 		of = append(of, event.Evidence{Kind: "exec_argv", Detail: "no recorded tool call has the command of process " + fmt.Sprint(x.root.PID)})
 		sig = signals{mentioned: g.mentioned(x.command, x.cwd)}
 		if x.tagged != nil { // the run is not known, so what its session read counts as read before
-			_, sig.earlier = g.reads(x.tagged.session, "\x00", x.started)
+			_, sig.earlier = g.reads(x.tagged.session, noRun, x.started)
 		}
 	}
 	if x.tagged != nil {

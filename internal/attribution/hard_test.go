@@ -248,6 +248,32 @@ func TestASubAgentsChildWorksForWhatItsGrandparentRead(t *testing.T) {
 	f.want(12, f.root(7.5, 200, "bash "+notes+"/scripts/save.sh"), "notes strong", "leaf", "c3")
 }
 
+func TestASubAgentWorksForWhatWasReadInTheRunThatSpawnedIt(t *testing.T) {
+	for _, tt := range []struct {
+		name, first, later string
+		before             func(*film)
+	}{
+		{"read in that run", "notes strong", "notes weak", func(f *film) { f.read(1, "boss", "r1", "c1", notes+"/SKILL.md") }},
+		{"read in the run before", "notes weak", "notes weak", func(f *film) { f.read(1, "boss", "r0", "c1", notes+"/SKILL.md") }},
+		{"two read in that run", "ambiguous notes weather", "ambiguous notes weather", func(f *film) {
+			f.read(1, "boss", "r1", "c1", notes+"/SKILL.md")
+			f.read(1.2, "boss", "r1", "c2", weather+"/SKILL.md")
+		}},
+		{"read after it was spawned", "notes weak", "notes weak", func(f *film) { f.read(2.8, "boss", "r1", "c1", notes+"/SKILL.md") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFilm(t)
+			tt.before(f)
+			f.e.Observe(event.Event{Time: at(2), Body: event.ToolCall{Gateway: state, Session: "boss", SessionKey: "agent:main:boss", Run: "r1", ID: "spawn", Name: "sessions_spawn"}})
+			f.push(2.9, event.ProcID{}, event.SessionStart{Gateway: state, Session: "child", SessionKey: "agent:main:child", ParentKey: "agent:main:boss", StartedAt: at(2.5)})
+			f.call(3, "child", "k1", "d1", "date")
+			f.want(6, f.root(3.5, 100, "date"), tt.first, "child", "d1")
+			f.call(7, "child", "k2", "d2", "uptime") // the boss wrote once more
+			f.want(12, f.root(7.5, 200, "uptime"), tt.later, "child", "d2")
+		})
+	}
+}
+
 func TestALoopOfParentsEnds(t *testing.T) {
 	f := newFilm(t)
 	for i, s := range []string{"a", "b"} {

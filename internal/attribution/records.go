@@ -42,6 +42,44 @@ type session struct {
 	reads                  []read
 	touched                time.Time
 	newest                 time.Time // of its calls
+	started                time.Time
+	runs                   []run  // latest last
+	first                  string // ID of its first run, where that was seen to begin
+}
+
+// unseen stands for a first run that nobody saw begin.
+const unseen = "\x01"
+
+// A run is what one message to a session led to.
+type run struct {
+	id string
+	at time.Time // of its first call
+}
+
+// ran notes the run of a call.
+func (s *session) ran(c *call) {
+	if len(s.runs) == 0 {
+		s.first = c.Run
+		if c.Backfill || c.Run == "" {
+			s.first = unseen
+		}
+	}
+	if n := len(s.runs); n > 0 && (s.runs[n-1].id == c.Run || c.at.Before(s.runs[n-1].at)) {
+		return
+	}
+	if s.runs = append(s.runs, run{c.Run, c.at}); len(s.runs) > maxRuns {
+		s.runs = slices.Delete(s.runs, 0, 1)
+	}
+}
+
+// runAt is the ID of the run that went on at a time, as far as its calls tell.
+func (s *session) runAt(at time.Time) string {
+	for _, r := range slices.Backward(s.runs) {
+		if r.at.Before(at) {
+			return r.id
+		}
+	}
+	return noRun
 }
 
 // Bounds on what is kept of one gateway's records.
@@ -49,6 +87,7 @@ const (
 	maxCommands = 4096
 	maxSessions = 4096
 	maxReads    = 256
+	maxRuns     = 64
 	// keepCall: so long a call can be matched by processes, once it has ended.
 	keepCall = time.Minute
 )
@@ -122,7 +161,8 @@ func (g *gateway) dropOldestSession() {
 }
 
 func (g *gateway) start(b event.SessionStart) {
-	g.session(b.Session, b.SessionKey, b.Agent, b.StartedAt).parent = b.ParentKey
+	s := g.session(b.Session, b.SessionKey, b.Agent, b.StartedAt)
+	s.parent, s.started = b.ParentKey, b.StartedAt
 }
 
 // call takes in a row, and returns what is new in it or nil.
@@ -137,6 +177,7 @@ func (g *gateway) call(at, arrived time.Time, b event.ToolCall) *call {
 	if at.After(c.session.newest) {
 		c.session.newest = at
 	}
+	c.session.ran(c)
 	g.calls[key], c.span = c, g.word.spans[key]
 	for _, p := range b.Paths {
 		c.paths = append(c.paths, g.readings(p)...)

@@ -47,32 +47,36 @@ func sameSkills(a, b []read) bool {
 const maxParents = 8
 
 // reads splits the uses of skills before a moment into those of a run and
-// those before it, which include those of the sessions that spawned this one.
-// What a command names and was not seen to open is only a circumstance.
+// those before it, which include those of the sessions that spawned this one. What
+// was read in the very run that spawned it counts for its first run as its own. What
+// a command names and was not seen to open is only a circumstance.
 func (g *gateway) reads(s *session, run string, at time.Time) (now, earlier []read) {
-	for _, r := range s.reads {
-		switch {
-		case !r.at.Before(at): // what is read in one message with a call is no reason for that call
-		case r.run == run && (!r.command || r.call.taken != nil && r.call.taken.manuals.has(r.skill)):
-			now = append(now, r)
-		default:
-			earlier = append(earlier, r)
-		}
-	}
+	until := at
 	for range maxParents {
+		for _, r := range s.reads {
+			switch {
+			case !r.at.Before(at): // what is read in one message with a call is no reason for that call
+			case r.run == run && r.at.Before(until) && (!r.command || r.call.taken != nil && r.call.taken.manuals.has(r.skill)):
+				now = append(now, r)
+			default:
+				earlier = append(earlier, r)
+			}
+		}
 		p := g.byKey[s.parent]
 		if s.parent == "" || p == nil || p == s {
 			break
 		}
-		for _, r := range p.reads {
-			if r.at.Before(at) {
-				earlier = append(earlier, r)
-			}
+		spawned := noRun
+		if run == s.first {
+			spawned = p.runAt(s.started)
 		}
-		s = p
+		s, run, until = p, spawned, s.started
 	}
 	return now, earlier
 }
+
+// noRun is the ID of no run.
+const noRun = "\x00"
 
 // whole is the skill of which a command is a script and nothing else, or nil.
 // Nobody else may have put the file there.

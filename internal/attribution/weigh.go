@@ -41,6 +41,8 @@ import (
 //	SKILL.md read by the tool for it in this run    call → skill     noteReads       good where it is the only one
 //	SKILL.md printed by a command                   call → skill     noteReads,      the same, once it was seen to be opened; beside
 //	                                                                   opened          an earlier skill ambiguous
+//	SKILL.md read in the run that spawned this      call → skill     reads           as in this run, for its first run
+//	  session
 //	read in an earlier run, or by the sessions      call → skill     reads           weak
 //	  that spawned this one
 //	rows that came while somebody else wrote them   speaks against   forgery.go      ambiguous
