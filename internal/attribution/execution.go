@@ -139,7 +139,7 @@ func (e *Engine) assign(x *execution, fits []*call) {
 		return
 	}
 	x.candidates = fits
-	if !doubt {
+	if len(rivals) > 1 && len(rivals) == rows && e.pair(rivals) || !doubt {
 		return
 	}
 	for _, y := range rivals {

@@ -73,13 +73,17 @@ func (f *film) root(sec float64, pid int32, command string) *Scope {
 }
 
 func (f *film) rootAs(sec float64, id event.ProcID, command string) *Scope {
+	return f.rootIn(sec, id, workspace, command)
+}
+
+func (f *film) rootIn(sec float64, id event.ProcID, cwd, command string) *Scope {
 	cmd := "export PATH='/bin'\neval 'export PATH=\"${OPENCLAW_PREPEND_PATH}${PATH:+:$PATH}\"; unset OPENCLAW_PREPEND_PATH; " +
 		strings.ReplaceAll(command, "'", `'\''`) + "'"
 	f.push(sec, id, event.Fork{Parent: proc(11)})
 	bash := []string{"/bin/bash", "--noprofile", "--norc", "-c", cmd}
 	sh := append([]string{"/bin/sh", "-c", oomWrapper + ` 2>/dev/null; exec "$0" "$@"`}, bash...)
-	f.push(sec, id, event.Exec{Path: "/bin/dash", Args: sh, Cwd: workspace, Parent: proc(11)})
-	return f.push(sec, id, event.Exec{Path: "/bin/bash", Args: bash, Cwd: workspace, Parent: proc(11)})
+	f.push(sec, id, event.Exec{Path: "/bin/dash", Args: sh, Cwd: cwd, Parent: proc(11)})
+	return f.push(sec, id, event.Exec{Path: "/bin/bash", Args: bash, Cwd: cwd, Parent: proc(11)})
 }
 
 func (f *film) call(sec float64, session, run, id, command string) {
