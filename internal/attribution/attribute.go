@@ -156,6 +156,7 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 	var why []event.Evidence
 	a.Skill, a.Confidence, a.Candidates, why = weigh(sig)
 	a.Evidence = append(append(of, why...), g.drift(a.Skill)...)
+	g.lean(a, x.programs)
 }
 
 // remember takes over what was recorded of a process. What it did while nobody

@@ -296,6 +296,9 @@ func (e *Engine) annotate(s *Scope, ev event.Event, b event.Exec) {
 	if g == nil {
 		return
 	}
+	if s.exec.notes(b.Path) {
+		e.version++
+	}
 	s.cwd = nil
 	if id, ok := g.catalogue.at(b.Cwd + "/."); ok {
 		s.cwd = skillSet{id}

@@ -23,6 +23,7 @@ var sources = map[string]event.EvidenceSource{
 	"records_in_doubt":   event.FromTranscript,
 	"command_mentions":   event.FromSkillTree,
 	"skill_changed":      event.FromSkillTree,
+	"declared":           event.FromSkillTree,
 
 	event.EvidenceForgedTag: event.FromPlugin,
 }

@@ -35,6 +35,7 @@ type execution struct {
 	young      bool    // the row was written after the exec
 	looked     uint64  // the gateway's news when it was last overdue
 	scripts    skillSet
+	programs   []string // that ran, by name
 	manuals    skillSet // whose SKILL.md it was seen to open
 
 	tag       string // of clawwatch's plugin, in the root's environment; tag.go

@@ -12,10 +12,14 @@ import (
 func (e *Engine) pair(all []*execution) bool {
 	mine := map[*execution]*call{}
 	for _, x := range all {
-		if x.call != nil || x.old || x.cwd == "" || x.contested {
+		if x.old || x.cwd == "" || x.contested {
 			return false
 		}
-		for _, c := range x.candidates {
+		fits := x.candidates
+		if x.call != nil {
+			fits = []*call{x.call}
+		}
+		for _, c := range fits {
 			if c.Cwd == "" || !slices.Contains(x.origin.gateway.readings(c.Cwd), x.cwd) {
 				continue
 			}
@@ -36,7 +40,10 @@ func (e *Engine) pair(all []*execution) bool {
 		return false
 	}
 	for x, c := range mine {
-		if x.doubt || x != all[0] {
+		if x.call == c {
+			continue
+		}
+		if x != all[0] {
 			e.changed = append(e.changed, x)
 		}
 		x.call, x.candidates, x.doubt = c, nil, false

@@ -46,3 +46,20 @@ func TestOneCommandInTwoSessionsIsToldApartByWhereItBegan(t *testing.T) {
 		})
 	}
 }
+
+// The one began before the other's call was made: it could be nobody else's.
+func TestACallThatIsGivenAwayAlreadyIsOutOfTheQuestion(t *testing.T) {
+	f := newFilm(t)
+	f.read(1, "alice", "r1", "c1", weather+"/SKILL.md")
+	f.read(1, "bob", "r2", "d1", notes+"/SKILL.md")
+	call := func(sec float64, session, run, id, cwd string) {
+		f.push(sec, event.ProcID{}, event.ToolCall{Gateway: state, Session: session, SessionKey: "agent:main:" + session, Run: run, ID: id, Name: "exec", Command: "bash go.sh", Cwd: cwd})
+	}
+	call(2, "bob", "r2", "d2", workspace+"/b")
+	f.rootIn(2.1, proc(100), workspace+"/b", "bash go.sh")
+	call(2.3, "alice", "r1", "c2", workspace+"/a")
+	f.rootIn(2.5, proc(101), workspace+"/a", "bash go.sh")
+	f.e.Tick(at(9))
+	f.want(12, f.open(12, 100, "/etc/hosts"), "notes strong", "bob", "d2")
+	f.want(13, f.open(13, 101, "/etc/hosts"), "weather strong", "alice", "c2")
+}

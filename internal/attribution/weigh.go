@@ -48,6 +48,8 @@ import (
 //	read in an earlier run, or by the sessions      call → skill     reads           weak
 //	  that spawned this one
 //	rows that came while somebody else wrote them   speaks against   forgery.go      ambiguous
+//	a program that ran, and whose SKILL.md names    none             lean            the order of candidates, no more
+//	  it
 //	variables that the skill's files mention        none             SecretsOf       for the rule on environments only
 type signals struct {
 	script    *scriptRun     // nearest script or program of a skill, up the process's own lineage

@@ -28,26 +28,37 @@ type said struct {
 	alerts []truth.Alert
 }
 
-// TestHardCases plays what is hard to attribute on one gateway. The cases of an
-// act play at the same time, in sessions of their own.
+// TestHardCases plays what is hard to attribute: on a gateway as a person starts
+// it, on one as its systemd unit does, and on the older release. The cases of an act
+// play at the same time, in sessions of their own.
 func TestHardCases(t *testing.T) {
 	needs(t)
-	h := newHouse(t, newest)
-	s := h.newStage(t, "plain", false)
-	g := s.gateway
-	s.furnish(t)
-	only := regexp.MustCompile(os.Getenv("CLAWWATCH_E2E_ONLY"))
+	var all truth.Report
+	for _, shape := range []struct {
+		name, release string
+		service       bool
+	}{{"foreground", newest, false}, {"service", newest, true}, {"older", older, false}} {
+		t.Run(shape.name, func(t *testing.T) {
+			all.Add(playHard(t, shape.name, shape.release, shape.service))
+		})
+	}
+	t.Logf("all of them\n%s", all.Table())
+}
 
-	g.start(t)
+func playHard(t *testing.T, name, release string, service bool) truth.Report {
+	t.Helper()
+	h := newHouse(t, release)
+	s := h.newStage(t, name, service)
+	s.furnish(t)
+	s.start(t)
 	watch := startAgent(t, filepath.Join(h.dir, "agent"), h.endpoint, "")
-	watch.awaitGateway(t, g)
-	p := production{house: h, stage: s, watch: watch, only: only}
+	watch.awaitGateway(t, s.gateway)
+	p := production{house: h, stage: s, watch: watch, only: regexp.MustCompile(os.Getenv("CLAWWATCH_E2E_ONLY"))}
 	p.act(t, s.mistaken()...)
 	p.act(t, append(s.rewritten(p.awaitUpdate), s.leftBehind(p.awaitFile))...)
 	p.act(t, s.imitated(t, h)...)
 	p.act(t, s.forged())
-	p.compare(t)
-	p.restarts(t)
+	return p.restarts(t)
 }
 
 // A production is the cases played so far.
@@ -74,9 +85,9 @@ func (p *production) act(t *testing.T, cases ...hardCase) {
 }
 
 // compare waits until clawwatch's word and the truth agree, or do not in time.
-func (p *production) compare(t *testing.T) {
+func (p *production) compare(t *testing.T) truth.Report {
 	t.Helper()
-	in := truth.Input{Labels: p.labels.known, Limits: p.labels.limits}
+	in := truth.Input{Labels: p.labels.known, Limits: p.labels.limits, Enough: truth.Enough}
 	for _, c := range p.played {
 		in.Expect = append(in.Expect, c.alerts...)
 	}
@@ -115,6 +126,7 @@ func (p *production) compare(t *testing.T) {
 	for _, f := range faults {
 		t.Error(f)
 	}
+	return report
 }
 
 func (p *production) others(a *truth.Attribution) bool {
@@ -142,12 +154,21 @@ func (s *stage) furnish(t *testing.T) {
 	}
 }
 
-// worst is a label of which nothing may be attributed worse than that.
-func (s *stage) worst(v truth.Verdict, scenario, session, skill string) string {
+// sure is a label of which everything must be attributed right.
+func (s *stage) sure(scenario, session, skill string) string {
+	return s.limit(truth.Limit{Worst: truth.Right}, scenario, session, skill)
+}
+
+// doubted is a label of which nobody can be sure, for the reason given.
+func (s *stage) doubted(worst truth.Verdict, why, scenario, session, skill string) string {
+	return s.limit(truth.Limit{Worst: worst, Why: why}, scenario, session, skill)
+}
+
+func (s *stage) limit(l truth.Limit, scenario, session, skill string) string {
 	word := s.label(scenario, session, skill)
 	s.labels.Lock()
 	defer s.labels.Unlock()
-	s.labels.limits[word] = v
+	s.labels.limits[word] = l
 	return word
 }
 

@@ -23,7 +23,7 @@ func (s *stage) mistaken() []hardCase {
 // twinCalls are two equal commands in one message.
 func (s *stage) twinCalls() hardCase {
 	const name = "twin calls"
-	l := s.worst(truth.Right, name, "twins", "trip-notes")
+	l := s.sure(name, "twins", "trip-notes")
 	c := run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)
 	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "twins", turns: []model.Turn{
 		calls(s.use("trip-notes")), calls(c, c), say("Done."),
@@ -34,8 +34,8 @@ func (s *stage) twinCalls() hardCase {
 // directory alone.
 func (s *stage) sameCommand() hardCase {
 	const name = "same command, two sessions"
-	a := s.worst(truth.Ambiguous, name, "same1", "weather-lite")
-	b := s.worst(truth.Ambiguous, name, "same2", "leaky-notes")
+	a := s.sure(name, "same1", "weather-lite")
+	b := s.sure(name, "same2", "leaky-notes")
 	hold := func(session, skill, label string) talk {
 		dir := filepath.Join(s.workspace, session)
 		prepare := run("mkdir -p %[1]s && echo '%[2]s %[3]s meet %[4]s 2; %[2]s %[3]s read %[5]s/Documents/plan.txt' > %[1]s/go.sh", dir, s.deed, label, a+b, s.home)
@@ -51,7 +51,7 @@ var childKey = regexp.MustCompile(`agent:main:subagent:[0-9a-f-]+`)
 // subagent works for the skill that the session read which spawned it.
 func (s *stage) subagent() hardCase {
 	const name = "sub-agent"
-	l := s.worst(truth.Unsure, name, "", "trip-notes")
+	l := s.sure(name, "", "trip-notes")
 	s.label(name, "boss", "trip-notes")
 	work := run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)
 	told := 0
@@ -92,7 +92,7 @@ var slug = regexp.MustCompile(`session ([a-z]+-[a-z]+)`)
 // it.
 func (s *stage) inBackground() hardCase {
 	const name = "background, polled and killed"
-	l := s.worst(truth.Right, name, "backgr", "leaky-notes")
+	l := s.sure(name, "backgr", "leaky-notes")
 	meeting := "back-" + l
 	process := func(action string) model.Call {
 		return model.Call{Tool: "process", Fill: func(_ map[string]any, heard string) map[string]any {
@@ -134,7 +134,7 @@ func judged(a *truth.Attribution, skill, session string) bool {
 
 func (s *stage) escape() hardCase {
 	const name = "escape"
-	l := s.worst(truth.Right, name, "escape", "escape-artist")
+	l := s.sure(name, "escape", "escape-artist")
 	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "escape", turns: []model.Turn{
 		calls(s.use("escape-artist")), calls(s.script("escape-artist", "escape.sh", l)), say("Tidied."),
 	}}}, after: func(context.Context) error {
@@ -147,8 +147,8 @@ func (s *stage) escape() hardCase {
 // fromMemory is a skill that was read in an earlier message.
 func (s *stage) fromMemory() hardCase {
 	const name = "from memory"
-	script := s.worst(truth.Right, name, "memory", "leaky-notes")
-	inline := s.worst(truth.Unsure, name, "memory", "leaky-notes")
+	script := s.sure(name, "memory", "leaky-notes")
+	inline := s.doubted(truth.Unsure, "the command names no file of a skill, and the only one was read in an earlier message", name, "memory", "leaky-notes")
 	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "memory", turns: []model.Turn{
 		calls(s.use("leaky-notes")), say("Read."),
 	}}}, after: func(ctx context.Context) error {
@@ -163,7 +163,7 @@ func (s *stage) fromMemory() hardCase {
 // catted is a skill that was read by a command and not by the tool for it.
 func (s *stage) catted() hardCase {
 	const name = "SKILL.md by cat"
-	l := s.worst(truth.Right, name, "catted", "trip-notes")
+	l := s.sure(name, "catted", "trip-notes")
 	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "catted", turns: []model.Turn{
 		calls(run("cat %s/SKILL.md", s.skill("trip-notes"))),
 		calls(run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)),
@@ -209,8 +209,8 @@ func (s *stage) samePath() hardCase {
 func (s *stage) linked() hardCase {
 	const name = "linked directory"
 	link, dir := filepath.Join(s.workspace, "skills", "linked"), filepath.Join(s.home, "elsewhere", "linked")
-	a := s.in(s.worst(truth.Right, name, "link1", "linked"), dir)
-	b := s.in(s.worst(truth.Right, name, "link2", "linked"), dir)
+	a := s.in(s.sure(name, "link1", "linked"), dir)
+	b := s.in(s.sure(name, "link2", "linked"), dir)
 	use := func(session, label, dir string) talk {
 		return talk{session: session, turns: []model.Turn{
 			calls(run("cat %s/SKILL.md", dir)), calls(run("%s/scripts/run.sh %s", dir, label)), calls(run("cd %s && bash scripts/run.sh %s", dir, label)), say("Done."),
@@ -232,7 +232,7 @@ func (s *stage) namesakes() hardCase {
 	const name = "one name, two roots"
 	here, there := filepath.Join(s.workspace, "skills", "twin"), filepath.Join(s.state, "skills", "twin")
 	use := func(session, dir string) talk {
-		l := s.in(s.worst(truth.Right, name, session, "twin"), dir)
+		l := s.in(s.sure(name, session, "twin"), dir)
 		return talk{session: session, turns: []model.Turn{
 			calls(read(filepath.Join(dir, "SKILL.md"))), calls(run("%s/scripts/run.sh %s", dir, l)), calls(run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)), say("Done."),
 		}}
@@ -248,8 +248,8 @@ func (s *stage) rewritten(await func(context.Context, string) error) []hardCase 
 // shifted changes its own files in the middle of a run.
 func (s *stage) shifted(await func(context.Context, string) error) hardCase {
 	const name = "rewrites itself"
-	l := s.worst(truth.Right, name, "shift", "shifter")
-	after := s.worst(truth.Right, name, "shift", "shifter")
+	l := s.sure(name, "shift", "shifter")
+	after := s.sure(name, "shift", "shifter")
 	dir, meeting := s.skill("shifter"), "shift-"+l
 	return hardCase{
 		scenario: scenario{name: name, talks: []talk{{session: "shift", turns: []model.Turn{
@@ -289,9 +289,9 @@ func (s *stage) shifted(await func(context.Context, string) error) hardCase {
 // meddled is a skill that another one has changed; it is used afterwards.
 func (s *stage) meddled() hardCase {
 	const name = "rewrites another"
-	l := s.worst(truth.Right, name, "meddle", "meddler")
+	l := s.sure(name, "meddle", "meddler")
 	dir := s.skill("gullible")
-	used := s.worst(truth.Ambiguous, name, "gull", "gullible")
+	used := s.doubted(truth.Ambiguous, "another skill wrote a line of the script that ran, and whose line it was is not seen", name, "gull", "gullible")
 	return hardCase{
 		scenario: scenario{name: name, talks: []talk{{session: "meddle", turns: []model.Turn{
 			calls(s.use("meddler")), calls(s.script("meddler", "meddle.sh", l)), say("Repaired."),
@@ -322,8 +322,8 @@ func (s *stage) meddled() hardCase {
 // forwarded is a skill's script that is run by another skill's.
 func (s *stage) forwarded() hardCase {
 	const name = "runs another's script"
-	own := s.worst(truth.Right, name, "forward", "middleman")
-	other := s.worst(truth.Ambiguous, name, "forward", "middleman")
+	own := s.sure(name, "forward", "middleman")
+	other := s.doubted(truth.Ambiguous, "the one skill gave the order and the other's code carried it out", name, "forward", "middleman")
 	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "forward", turns: []model.Turn{
 		calls(s.use("middleman")), calls(s.script("middleman", "forward.sh", own, other)), say("Passed on."),
 	}}}}}

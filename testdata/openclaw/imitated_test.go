@@ -27,7 +27,7 @@ func (s *stage) imitated(t *testing.T, h *house) []hardCase {
 func (s *stage) lookalike() hardCase {
 	const name = "another's name"
 	dir := filepath.Join(s.workspace, "skills", "lookalike")
-	l := s.in(s.worst(truth.Right, name, "looks", "lookalike"), dir)
+	l := s.in(s.sure(name, "looks", "lookalike"), dir)
 	return hardCase{
 		scenario: scenario{name: name, talks: []talk{{session: "looks", turns: []model.Turn{
 			calls(read(dir + "/SKILL.md")), calls(run("%s/scripts/run.sh %s", dir, l)), say("Saved."),
@@ -45,7 +45,7 @@ func (s *stage) lookalike() hardCase {
 // skill that was read, too.
 func (s *stage) mimicked() hardCase {
 	const name = "near another's files"
-	l := s.worst(truth.Ambiguous, name, "mimic", "mimic")
+	l := s.doubted(truth.Ambiguous, "two skills were read, and the command of the one goes by files of the other", name, "mimic", "mimic")
 	s.label(name, "mimic", "leaky-notes") // which was read as well
 	victim, own := s.skill("leaky-notes"), s.skill("mimic")
 	plan := filepath.Join(s.home, "Documents", "plan.txt")
@@ -64,7 +64,7 @@ func (s *stage) mimicked() hardCase {
 func (s *stage) impostor(t *testing.T, h *house, name string, uid uint32) hardCase {
 	t.Helper()
 	session := fmt.Sprintf("victim%d", uid)
-	l := s.worst(truth.Ambiguous, name, session, "trip-notes")
+	l := s.sure(name, session, "trip-notes")
 	token := fmt.Sprintf("%s/impostor-%d.txt", "/tmp", uid)
 	var pid int32
 	command := fmt.Sprintf("sleep 6; head -c 9 %s/Documents/plan.txt /dev/null %s; true", s.home, token)

@@ -8,17 +8,16 @@ import (
 	"time"
 
 	"github.com/clawwatch/clawwatch/testdata/openclaw/model"
-	"github.com/clawwatch/clawwatch/testdata/openclaw/truth"
 )
 
 // leftBehind are scripts that a skill's commands, and OpenClaw for it, write, and
 // that a person runs, or another session, which knows nothing of the skill.
 func (s *stage) leftBehind(await func(ctx context.Context, file string) error) hardCase {
 	const name = "left behind"
-	program := s.worst(truth.Right, name, "left", "trip-notes")
-	script := s.worst(truth.Right, name, "left", "trip-notes")
-	written := s.worst(truth.Right, name, "left", "trip-notes")
-	reused := s.worst(truth.Right, name, "reuse", "trip-notes")
+	program := s.sure(name, "left", "trip-notes")
+	script := s.sure(name, "left", "trip-notes")
+	written := s.sure(name, "left", "trip-notes")
+	reused := s.sure(name, "reuse", "trip-notes")
 	file := func(l string) string { return filepath.Join(s.home, "Documents", "left-"+l+".sh") }
 	body := func(l string) string { return fmt.Sprintf("%s %s read %s/Documents/plan.txt", s.deed, l, s.home) }
 	save := func(l string) model.Call {

@@ -16,7 +16,7 @@ import (
 // embedded is OpenClaw's command that works without a gateway.
 func (s *stage) embedded() hardCase {
 	const name = "agent --local"
-	l := s.worst(truth.Unsure, name, "local", "leaky-notes")
+	l := s.sure(name, "local", "leaky-notes")
 	k := talk{session: "local", turns: []model.Turn{
 		calls(s.use("leaky-notes")), calls(s.script("leaky-notes", "save.sh", l, "local")), say("Saved."),
 	}}
@@ -43,8 +43,8 @@ func (s *stage) embedded() hardCase {
 // forged is a skill that writes into OpenClaw's records.
 func (s *stage) forged() hardCase {
 	const name = "writes the records"
-	l := s.worst(truth.Right, name, "forger", "forger")
-	after := s.worst(truth.Ambiguous, name, "forger", "forger")
+	l := s.sure(name, "forger", "forger")
+	after := s.doubted(truth.Ambiguous, "a command had OpenClaw's records open: what they say since can be its word", name, "forger", "forger")
 	return hardCase{
 		scenario: scenario{name: name, talks: []talk{{session: "forger", breaks: true, turns: []model.Turn{
 			calls(s.use("forger")), calls(s.script("forger", "forge.sh", l, key("forger"))),
@@ -61,13 +61,13 @@ func (s *stage) forged() hardCase {
 
 // restarts end first the gateway and then clawwatch itself in the middle of
 // things.
-func (p *production) restarts(t *testing.T) {
+func (p *production) restarts(t *testing.T) truth.Report {
 	t.Helper()
 	const name = "restart of the gateway"
 	if !p.only.MatchString(name) && !p.only.MatchString("agent --local") {
-		return
+		return p.compare(t)
 	}
-	l := p.worst(truth.Right, name, "outlive", "night-owl")
+	l := p.sure(name, "outlive", "night-owl")
 	meeting := "outlive-" + l
 	p.act(t, hardCase{scenario: scenario{name: name, talks: []talk{{session: "outlive", turns: []model.Turn{
 		calls(p.use("night-owl")), calls(p.script("night-owl", "start.sh", l, meeting)), say("Started."),
@@ -81,16 +81,16 @@ func (p *production) restarts(t *testing.T) {
 		t.Error(err)
 	}
 	p.compare(t)
-	p.restartAgent(t)
+	return p.restartAgent(t)
 }
 
 // restartAgent ends clawwatch while a command and daemons go on, and starts it
 // again. The command is in OpenClaw's records, the daemons in clawwatch's own.
-func (p *production) restartAgent(t *testing.T) {
+func (p *production) restartAgent(t *testing.T) truth.Report {
 	t.Helper()
 	const name = "restart of clawwatch"
-	l := p.worst(truth.Unsure, name, "goon", "night-owl")
-	running := p.worst(truth.Unsure, name, "goon2", "leaky-notes")
+	l := p.sure(name, "goon", "night-owl")
+	running := p.sure(name, "goon2", "leaky-notes")
 	meeting, other := "goon-"+l, "goon2-"+l
 	p.act(t, hardCase{scenario: scenario{name: name, talks: []talk{{session: "goon", turns: []model.Turn{
 		calls(p.use("night-owl")), calls(p.script("night-owl", "start.sh", l, meeting)), say("Started."),
@@ -111,5 +111,5 @@ func (p *production) restartAgent(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-	p.compare(t)
+	return p.compare(t)
 }

@@ -50,12 +50,12 @@ type stage struct {
 type labels struct {
 	sync.Mutex
 	known  map[string]truth.Label
-	limits map[string]truth.Verdict
+	limits map[string]truth.Limit
 }
 
 // with is the stage of one gateway.
 func (s stage) with(g *gateway) *stage {
-	s.gateway, s.labels = g, &labels{known: map[string]truth.Label{}, limits: map[string]truth.Verdict{}}
+	s.gateway, s.labels = g, &labels{known: map[string]truth.Label{}, limits: map[string]truth.Limit{}}
 	return &s
 }
 

@@ -88,9 +88,17 @@ func (r Report) Table() string {
 		fmt.Fprintf(w, "%s\t%d\n", k, r.Raised[k])
 	}
 	_ = w.Flush() // into memory
-	fmt.Fprintf(&b, "\nof %d deeds of skills %d attributed certain or strong: %.1f %%\n", r.Deeds, r.Sure, 100*float64(r.Sure)/float64(max(1, r.Deeds)))
+	fmt.Fprintf(&b, "\nof %d deeds of skills %d attributed certain or strong: %.1f %%\n", r.Deeds, r.Sure, share(r.Sure, r.Deeds))
+	for _, why := range slices.Sorted(maps.Keys(r.Known)) {
+		fmt.Fprintf(&b, "%d in doubt, as %s\n", r.Known[why], why)
+	}
+	if plain := r.plain(); plain != r.Deeds {
+		fmt.Fprintf(&b, "of the other %d: %.1f %%\n", plain, share(r.Sure, plain))
+	}
 	return b.String()
 }
+
+func share(n, of int) float64 { return 100 * float64(n) / float64(max(1, of)) }
 
 // String is the row's cells, separated by tabs.
 func (r Row) String() string {

@@ -9,8 +9,8 @@ import (
 )
 
 // Enough is the least share, in percent, of the deeds of skills that must be
-// attributed right where nothing is out of the ordinary.
-const Enough = 95
+// attributed right where nobody has said why one cannot be.
+const Enough = 98
 
 // Judged are the rules that the product is judged by.
 var Judged = []string{
@@ -25,15 +25,22 @@ type Expect struct {
 	Installed string // skill-installation: the skill that came, whoever brought it
 }
 
+// A Limit is how unsure the answer about a label may be at worst. Where that is
+// worse than Right it says why nobody could be sure.
+type Limit struct {
+	Worst Verdict
+	Why   string
+}
+
 // An Input is the truth and what clawwatch said.
 type Input struct {
 	Lines  []Line
 	Labels map[string]Label
 	Expect []Expect
-	Quiet  []string           // scenarios in which no rule may fire
-	Rules  []string           // each must have been raised
-	Enough int                // least share of the deeds of skills that must be right, in percent
-	Limits map[string]Verdict // by label: nothing of it may be worse; not listed: Wrong and Missing are faults
+	Quiet  []string         // scenarios in which no rule may fire
+	Rules  []string         // each must have been raised
+	Enough int              // least share of the deeds of skills that must be right, in percent
+	Limits map[string]Limit // by label; not listed: Wrong and Missing are faults
 	Events []Event
 	Alerts []Alert
 }
@@ -51,6 +58,7 @@ type Report struct {
 	Raised map[string]int // alerts, by scenario and rule
 	Deeds  int            // lines done for a skill
 	Sure   int            // those of them that were attributed right
+	Known  map[string]int // those in doubt with a reason, by the reason
 	Faults []string       // why the comparison fails
 	Doubts []string       // lines neither right nor at fault
 }
@@ -60,7 +68,7 @@ type Report struct {
 // attributed to a skill, which must at least be one that was in use there.
 func Compare(in Input) Report {
 	c := comparison{Input: in, rows: map[string]*Row{}, byProc: map[Proc][]Event{}, byID: map[string]Event{}}
-	c.report.Raised = map[string]int{}
+	c.report.Raised, c.report.Known = map[string]int{}, map[string]int{}
 	for _, e := range in.Events {
 		if _, twice := c.byID[e.ID]; twice {
 			c.fault("event %s is there twice", e.ID)
@@ -76,10 +84,35 @@ func Compare(in Input) Report {
 	for _, name := range slices.Sorted(maps.Keys(c.rows)) {
 		c.report.Rows = append(c.report.Rows, *c.rows[name])
 	}
-	if c.report.Sure*100 < c.report.Deeds*in.Enough {
-		c.fault("%d of %d deeds of skills attributed right, want %d %%", c.report.Sure, c.report.Deeds, in.Enough)
+	if plain := c.report.plain(); c.report.Sure*100 < plain*in.Enough {
+		c.fault("%d of %d deeds of skills attributed right, want %d %%", c.report.Sure, plain, in.Enough)
 	}
 	return c.report
+}
+
+// plain is how many deeds of skills there are that nothing speaks against being
+// sure of.
+func (r Report) plain() int {
+	n := r.Deeds
+	for _, k := range r.Known {
+		n -= k
+	}
+	return n
+}
+
+// Add takes in the outcome of another run.
+func (r *Report) Add(o Report) {
+	r.Rows = append(r.Rows, o.Rows...)
+	r.Deeds, r.Sure = r.Deeds+o.Deeds, r.Sure+o.Sure
+	if r.Known == nil {
+		r.Raised, r.Known = map[string]int{}, map[string]int{}
+	}
+	for k, n := range o.Raised {
+		r.Raised[k] += n
+	}
+	for why, n := range o.Known {
+		r.Known[why] += n
+	}
 }
 
 // Err is nil where there is no fault.
@@ -117,17 +150,20 @@ func (c *comparison) line(l Line) {
 	v, seen := verdict(l, label, found)
 	row.Expected++
 	row.Verdicts[v]++
+	limit, limited := c.Limits[l.Label]
 	if label.Skill != "" && !aside(l) {
 		c.report.Deeds++
-		if v == Right {
+		switch {
+		case v == Right:
 			c.report.Sure++
+		case limit.Why != "" && v <= limit.Worst:
+			c.report.Known[limit.Why]++
 		}
 	}
 	what := fmt.Sprintf("%s: %s: %s, said %s", v, label, l, seen)
-	limit, limited := c.Limits[l.Label]
 	switch {
 	case v == Right:
-	case v == Wrong, limited && v > limit && !aside(l), !limited && v == Missing:
+	case v == Wrong, limited && v > limit.Worst && !aside(l), !limited && v == Missing:
 		c.report.Faults = append(c.report.Faults, what)
 	default:
 		c.report.Doubts = append(c.report.Doubts, what)

@@ -150,7 +150,7 @@ func TestAlertInQuietScenarioFails(t *testing.T) {
 
 func TestDoubtIsNoFaultWhileItIsRare(t *testing.T) {
 	in := world(t, said, raised)
-	for i := range 40 { // the one doubt is one of 41 now
+	for i := range 60 { // the one doubt is one of 65 now
 		p := Proc{int32(1000 + i), 1}
 		in.Lines = append(in.Lines, Line{Label: "k1", Op: "exec", Proc: p, Exe: "/bin/deed"})
 		e := in.Events[0]
@@ -212,9 +212,30 @@ func TestALimitIsWhatALabelMayBeAtWorst(t *testing.T) {
 	weak := strings.ReplaceAll(said, `"confidence":"strong"`, `"confidence":"weak"`)
 	for limit, fails := range map[Verdict]bool{Right: true, Unsure: false, None: false} {
 		in := world(t, weak, raised)
-		in.Enough, in.Limits = 0, map[string]Verdict{"k1": limit}
+		in.Enough, in.Limits = 0, map[string]Limit{"k1": {Worst: limit}}
 		if err := Compare(in).Err(); (err != nil) != fails {
 			t.Errorf("limit %s: %v", limit, err)
+		}
+	}
+}
+
+func TestADoubtWithAReasonIsCountedForItself(t *testing.T) {
+	weak := strings.ReplaceAll(said, `"confidence":"strong"`, `"confidence":"weak"`)
+	for why, fails := range map[string]bool{"nobody can know": false, "": true} {
+		in := world(t, weak, raised)
+		in.Limits = map[string]Limit{"k1": {Unsure, why}}
+		r := Compare(in)
+		if err := r.Err(); (err != nil) != fails {
+			t.Errorf("reason %q: %v", why, err)
+		}
+		if !fails && (r.Known[why] != 1 || !strings.Contains(r.Table(), "1 in doubt, as nobody can know\nof the other 4: 100.0 %")) {
+			t.Errorf("known %v in\n%s", r.Known, r.Table())
+		}
+		var twice Report
+		twice.Add(r)
+		twice.Add(r)
+		if twice.Deeds != 2*r.Deeds || twice.Known[why] != 2*r.Known[why] || len(twice.Rows) != 2*len(r.Rows) {
+			t.Errorf("twice the same is %+v", twice)
 		}
 	}
 }
