@@ -218,6 +218,7 @@ func (r *records) follow(ctx context.Context, emit func(event.Event)) error {
 		r.started = true
 	}
 	for {
+		began := time.Now()
 		ids, metas, err := r.conn.list(ctx, r.last-overlap, overlap+batch)
 		if err != nil {
 			return err
@@ -225,6 +226,7 @@ func (r *records) follow(ctx context.Context, emit func(event.Event)) error {
 		if len(ids) == 0 { // the newest rows went, more of them than overlap
 			r.last, err = r.conn.maxRowID(ctx)
 			clear(r.tail)
+			r.unread = time.Time{}
 			return err
 		}
 		for i, id := range ids {
@@ -242,6 +244,7 @@ func (r *records) follow(ctx context.Context, emit func(event.Event)) error {
 		}
 		r.remember(ids, metas)
 		if len(ids) < overlap+batch {
+			r.unread = began
 			return nil
 		}
 	}

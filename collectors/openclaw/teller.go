@@ -25,6 +25,7 @@ type teller struct {
 	since    time.Time
 	seen     *lru.Cache[string, struct{}]
 	sessions *lru.Cache[string, *session]
+	unread   time.Time // when what is told now was not in the records yet; zero: not known
 }
 
 func newTeller(dir, agent string, since time.Time) *teller {
@@ -89,7 +90,7 @@ func (t *teller) tell(r row, id string, created time.Time, s *session, emit func
 			s.wrapped[c.ID] = false
 		}
 		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Backfill = t.gateway, t.agent, id, s.key, backfill
-		c.Run = s.runOf(c.Run)
+		c.Run, c.Unread, c.Read = s.runOf(c.Run), t.unread, now
 		send(c.ToolCall)
 	}
 	for _, res := range r.results {

@@ -42,6 +42,7 @@ type transcript struct {
 	tail   uint64    // hash of the bytes before it
 	began  time.Time // session, as the first line says
 	latest time.Time // row read
+	ended  time.Time // when it was last read to its end; zero: never
 	long   bool      // in the middle of a line that is too long
 }
 

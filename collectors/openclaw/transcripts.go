@@ -220,6 +220,7 @@ func (r *transcripts) read(ctx context.Context, emit func(event.Event)) {
 // readOne reads on in one transcript. stale: sessions.json was not looked at in
 // this reading.
 func (r *transcripts) readOne(t *transcript, limit int64, stale *bool, emit func(event.Event)) (int64, error) {
+	began := time.Now()
 	f, fi, err := openBelow(r.dir, r.uid, filepath.Join("agents", r.agent, "sessions", t.name))
 	if err != nil {
 		return 0, err
@@ -245,9 +246,12 @@ func (r *transcripts) readOne(t *transcript, limit int64, stale *bool, emit func
 		}
 		parsed.id = cmp.Or(parsed.id, fmt.Sprintf("#%x", maphash.Bytes(seed, line)))
 		s := r.session(t, stale, emit)
+		r.unread = t.ended
 		r.tell(parsed, t.session, t.date(parsed, fi.ModTime()), s, emit)
 	}, func(at int64) { lost(at, fmt.Sprintf("more than the %d bytes read", maxRow)) })
-	t.at, t.dirty = stampOf(fi), from+limit < fi.Size()
+	if t.at, t.dirty = stampOf(fi), from+limit < fi.Size(); !t.dirty && err == nil {
+		t.ended = began
+	}
 	if bad > 0 {
 		emit(event.Event{Time: time.Now(), Source: event.SourceOpenClaw, Body: event.Lost{Of: event.KindToolCall, Count: bad, Cause: cause}})
 	}

@@ -57,6 +57,7 @@ type Engine struct {
 	open     []*execution // not decided, or unmatched and still matchable
 	changed  []*execution // the answer changed since the last call of Amended
 	left     legacies
+	holding  map[event.ProcID]*grasp // who may have records open for writing
 	clean    func(string) string
 	version  uint64 // of all that answers about executions depend on
 }
@@ -67,7 +68,7 @@ func New(clean func(string) string) *Engine {
 	if clean == nil {
 		clean = func(s string) string { return s }
 	}
-	return &Engine{scopes: map[event.ProcID]*Scope{}, gateways: map[string]*gateway{}, left: newLegacies(), clean: clean, version: 1}
+	return &Engine{scopes: map[event.ProcID]*Scope{}, gateways: map[string]*gateway{}, left: newLegacies(), holding: map[event.ProcID]*grasp{}, clean: clean, version: 1}
 }
 
 // Tick tells the time and decides what the time allows.
@@ -90,7 +91,10 @@ func (e *Engine) Tick(now time.Time) {
 func (e *Engine) Scope(id event.ProcID) *Scope { return e.scopes[id] }
 
 // Forget drops a process that nobody refers to any more.
-func (e *Engine) Forget(id event.ProcID) { delete(e.scopes, id) }
+func (e *Engine) Forget(id event.ProcID) {
+	e.letGo(id)
+	delete(e.scopes, id)
+}
 
 // Observe takes in one fact and returns the scope in which it happened: that of
 // the acting process after the fact. Nil: the process is in no known tree.
@@ -109,9 +113,13 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 		if s := e.scopes[b.Parent]; s != nil && e.scopes[ev.Proc] == nil {
 			e.scopes[ev.Proc] = s
 		}
+		if o := e.holding[b.Parent]; o != nil {
+			e.hold(ev.Proc, o)
+		}
 	case event.Exec:
 		e.exec(ev, b)
 	case event.Exit:
+		e.letGo(ev.Proc)
 		if s := e.scopes[ev.Proc]; s != nil && s.role == event.RoleGateway && s.origin.gateway != nil && s.origin.gateway.server == ev.Proc {
 			s.origin.gateway.server = event.ProcID{}
 		}

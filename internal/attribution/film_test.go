@@ -104,6 +104,11 @@ func (f *film) open(sec float64, pid int32, path string) *Scope {
 	return f.push(sec, proc(pid), event.FileOpen{Path: path, Read: true, TID: pid})
 }
 
+// update opens a file to read and to write.
+func (f *film) update(sec float64, pid int32, path string) *Scope {
+	return f.push(sec, proc(pid), event.FileOpen{Path: path, Read: true, Write: true, TID: pid})
+}
+
 // want says who the latest fact of a process must be attributed to at a moment:
 // "weather certain", "ambiguous weather notes", "none".
 func (f *film) want(sec float64, s *Scope, want, session, toolCall string) *event.Attribution {

@@ -14,17 +14,48 @@ import (
 const disorder = 2 * time.Second
 
 // A forgery is the times in which processes of tool calls wrote into a gateway's
-// records. Rows that came then may be anybody's word.
+// records. Rows that can have come then may be anybody's word: those that were read
+// since, if the records had not been read to their end after it.
 type forgery struct {
 	opened map[event.ProcID]*grasp // by execution
 	times  []interval
 }
 
-// A grasp is when an execution first and last opened the records for writing.
-type grasp struct{ first, last time.Time }
+// A grasp is when an execution first and last opened the records for writing, and
+// how many of its processes may still have them open.
+type grasp struct {
+	first, last time.Time
+	held        int
+}
 
 // told is how soon it is known whether something was written.
 const told = 5 * time.Second
+
+// maxHolding bounds the processes that are known to have records open; what more
+// of them have open stays open.
+const maxHolding = 4096
+
+// hold notes that a process may have records open for writing.
+func (e *Engine) hold(id event.ProcID, o *grasp) {
+	if e.holding[id] == o {
+		return
+	}
+	if o.held++; e.holding[id] == nil && len(e.holding) < maxHolding {
+		e.holding[id] = o
+	}
+}
+
+// letGo notes that a process has nothing open any more.
+func (e *Engine) letGo(id event.ProcID) {
+	if o := e.holding[id]; o != nil {
+		o.held--
+		o.last = e.now
+		delete(e.holding, id)
+	}
+}
+
+// open reports whether the records may be written to by it, or may have been.
+func (o *grasp) open(now time.Time) bool { return o.held > 0 || now.Sub(o.last) <= told }
 
 type interval struct {
 	from, to time.Time
@@ -39,8 +70,14 @@ func isTranscript(state, file string) bool {
 	if !strings.HasPrefix(file, state+"/agents/") {
 		return false
 	}
-	name := path.Base(file)
-	return name == "openclaw-agent.sqlite" || name == "openclaw-agent.sqlite-wal"
+	dir, name := path.Split(file)
+	switch path.Base(dir) {
+	case "agent":
+		return name == "openclaw-agent.sqlite" || name == "openclaw-agent.sqlite-wal"
+	case "sessions":
+		return name == "sessions.json" || strings.HasSuffix(name, ".jsonl")
+	}
+	return false
 }
 
 // touched takes note that a process changed a file. To open a database for
@@ -54,10 +91,14 @@ func (f *forgery) touched(g *gateway, s *Scope, file string, ev event.Event, e *
 	}
 	root := s.exec.root
 	if open, ok := ev.Body.(event.FileOpen); ok && !open.Create && !open.Emptied {
-		if o := f.opened[root]; o != nil {
+		o := f.opened[root]
+		if o == nil && len(f.opened) < maxForgeries {
+			o = &grasp{first: ev.Time}
+			f.opened[root] = o
+		}
+		if o != nil {
 			o.last = e.now
-		} else if len(f.opened) < maxForgeries {
-			f.opened[root] = &grasp{ev.Time, e.now} // the row may have been read before this was told
+			e.hold(ev.Proc, o)
 		}
 		return
 	}
@@ -65,7 +106,7 @@ func (f *forgery) touched(g *gateway, s *Scope, file string, ev event.Event, e *
 	if o := f.opened[root]; o != nil {
 		from = o.first
 	}
-	to := e.now.Add(time.Second)
+	to := ev.Time.Add(lead)
 	if n := len(f.times); n > 0 && (f.times[n-1].root == root || n == maxForgeries) {
 		f.times[n-1].to = to
 	} else {
@@ -85,12 +126,12 @@ func (g *gateway) doubtful(c *call) string {
 		return "it lies before rows of its session that had been read already"
 	}
 	for _, i := range g.forgery.times {
-		if !c.arrived.Before(i.from) && !c.arrived.After(i.to) {
+		if !c.arrived.Before(i.from.Add(-lead)) && !c.unread.After(i.to) {
 			return fmt.Sprintf("it came while a command (process %d) wrote into OpenClaw's records", i.root.PID)
 		}
 	}
 	for root, o := range g.forgery.opened {
-		if !c.arrived.Before(o.first) && c.arrived.Before(o.last.Add(told)) && g.engine.now.Sub(o.last) <= told {
+		if !c.arrived.Before(o.first.Add(-lead)) && (o.held > 0 || c.unread.Before(o.last.Add(told))) && o.open(g.engine.now) {
 			return fmt.Sprintf("it came after a command (process %d) opened OpenClaw's records for writing", root.PID)
 		}
 	}

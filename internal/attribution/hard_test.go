@@ -184,6 +184,50 @@ func TestASkillThatChangedSinceItWasReadIsSaidToHave(t *testing.T) {
 	}
 }
 
+// Who has the records open can write at any moment, and so can what it forks; what
+// is told by the kernel meanwhile can be older than the clock of the last tick.
+func TestRowsAreInDoubtAsLongAsSomebodyElseHasTheRecordsOpen(t *testing.T) {
+	const jsonl, db = state + "/agents/main/sessions/s.jsonl", state + "/agents/main/agent/openclaw-agent.sqlite"
+	for _, tt := range []struct {
+		name   string
+		acts   func(*film)
+		unread float64
+		read   float64
+		want   string
+	}{
+		{"nobody", func(*film) {}, 30, 30.1, "notes strong"},
+		{"a reader that ended", func(f *film) { f.push(20, proc(101), event.Exit{}) }, 29, 30.1, "notes strong"},
+		{"one that goes on", func(f *film) { f.update(3, 101, db) }, 29, 30.1, "ambiguous notes"},
+		{"one that ended long ago", func(f *film) { f.update(3, 101, db); f.push(20, proc(101), event.Exit{}) }, 29, 30.1, "notes strong"},
+		{"one that ended, and the records were not read since", func(f *film) { f.update(3, 101, db); f.push(29, proc(101), event.Exit{}) }, 2, 30.1, "ambiguous notes"},
+		{"its child", func(f *film) { f.update(3, 101, db); f.fork(4, 102, 101); f.push(5, proc(101), event.Exit{}) }, 29, 30.1, "ambiguous notes"},
+		{"one that wrote lines", func(f *film) {
+			f.push(29.5, proc(101), event.FileOpen{Path: jsonl, Write: true, Emptied: true})
+		}, 29, 30.1, "ambiguous notes"},
+		{"one that wrote keys of sessions", func(f *film) {
+			f.push(29.5, proc(101), event.FileRename{Old: "/tmp/x", New: state + "/agents/main/sessions/sessions.json"})
+		}, 29, 30.1, "ambiguous notes"},
+		{"one that wrote before they were last read", func(f *film) { f.push(20, proc(101), event.FileOpen{Path: jsonl, Write: true, Emptied: true}) }, 29, 30.1, "notes strong"},
+		{"one that wrote, and a reader that is behind", func(f *film) { f.push(20, proc(101), event.FileOpen{Path: jsonl, Write: true, Emptied: true}) }, 10, 30.1, "ambiguous notes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFilm(t)
+			f.call(1, "mallory", "m1", "m1", "sleep 100")
+			f.root(1.5, 101, "sleep 100")
+			tt.acts(f)
+			f.e.Tick(at(29.99)) // the last tick before
+			f.e.Observe(event.Event{Time: at(30), Body: event.ToolCall{
+				Gateway: state, Session: "alice", SessionKey: "agent:main:alice", Run: "r1", ID: "c1", Name: "read", Paths: []string{notes + "/SKILL.md"},
+				Unread: at(tt.unread), Read: at(tt.read),
+			}})
+			f.push(30.6, event.ProcID{}, event.ToolCall{
+				Gateway: state, Session: "alice", SessionKey: "agent:main:alice", Run: "r1", ID: "c2", Name: "exec", Command: "date", Unread: at(30.5), Read: at(30.6),
+			})
+			f.want(31.9, f.root(31, 300, "date"), tt.want, "alice", "c2")
+		})
+	}
+}
+
 func has(a *event.Attribution, kind string) bool {
 	for _, e := range a.Evidence {
 		if e.Kind == kind {
@@ -209,7 +253,7 @@ func TestRowsThatCameWhileACommandWroteThemProveNothing(t *testing.T) {
 	f.call(30.2, "alice", "r2", "c3", "date")
 	s := f.root(30.5, 200, "date")
 	exec := f.last
-	f.want(31.5, s, "notes strong", "alice", "c3") // that it is open for writing says nothing
+	f.want(31.5, s, "ambiguous notes evil weather", "alice", "c3") // it is still open
 	f.push(32, proc(100), event.FileUse{Path: db + "-wal", BytesWritten: 4096, Opened: true})
 	f.last = exec
 	if a := f.want(33, s, "ambiguous notes evil weather", "alice", "c3"); !has(a, "records_in_doubt") {
@@ -218,6 +262,7 @@ func TestRowsThatCameWhileACommandWroteThemProveNothing(t *testing.T) {
 	if roots := f.e.Amended(); len(roots) != 1 || roots[0] != proc(200) {
 		t.Errorf("amended %v", roots)
 	}
+	f.push(34, proc(100), event.Exit{})
 	f.read(50, "alice", "r3", "c4", weather+"/SKILL.md")
 	f.call(51, "alice", "r3", "c5", "uptime")
 	f.want(55, f.root(51.5, 300, "uptime"), "weather strong", "alice", "c5")

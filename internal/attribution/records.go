@@ -12,6 +12,7 @@ import (
 type call struct {
 	event.ToolCall
 	at      time.Time
+	unread  time.Time // when it was not in the records yet
 	arrived time.Time // when it was read
 	late    bool      // it lies before rows that had been read already
 	ended   time.Time // of the first result; zero: none yet
@@ -172,7 +173,14 @@ func (g *gateway) call(at, arrived time.Time, b event.ToolCall) *call {
 	if g.calls[key] != nil {
 		return nil
 	}
-	c := &call{ToolCall: b, at: at, arrived: arrived, session: g.session(b.Session, b.SessionKey, b.Agent, at)}
+	if !b.Read.IsZero() {
+		arrived = b.Read
+	}
+	unread := arrived
+	if !b.Unread.IsZero() && b.Unread.Before(arrived) {
+		unread = b.Unread
+	}
+	c := &call{ToolCall: b, at: at, unread: unread, arrived: arrived, session: g.session(b.Session, b.SessionKey, b.Agent, at)}
 	c.late = !b.Backfill && at.Before(c.session.newest.Add(-disorder))
 	if at.After(c.session.newest) {
 		c.session.newest = at

@@ -422,13 +422,14 @@ func (r Role) ByTool() bool { return r == RoleTool || r == RoleHeir }
 // ToolCall says that a model asked for a tool and OpenClaw recorded it.
 type ToolCall struct {
 	Gateway, Agent, Session, SessionKey, Run string
-	ID                                       string   // unique with Session
-	Name                                     string   // exec, read, write, edit, …
-	Command                                  string   // exec: the model's command text, raw; never leaves the process unredacted
-	Paths                                    []string // read, write, edit, apply_patch: files named, as the model wrote them
-	URL                                      string   // web_fetch
-	Cwd                                      string   // exec: workdir argument; empty: the workspace
-	Backfill                                 bool     // recorded before the collector's time: learned from, not reported
+	ID                                       string    // unique with Session
+	Name                                     string    // exec, read, write, edit, …
+	Command                                  string    // exec: the model's command text, raw; never leaves the process unredacted
+	Paths                                    []string  // read, write, edit, apply_patch: files named, as the model wrote them
+	URL                                      string    // web_fetch
+	Cwd                                      string    // exec: workdir argument; empty: the workspace
+	Backfill                                 bool      // recorded before the collector's time: learned from, not reported
+	Unread, Read                             time.Time // between these moments the row came into the records; zero: not known
 }
 
 // ToolResult says that a tool call ended, or went to the background.

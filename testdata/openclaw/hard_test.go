@@ -58,6 +58,7 @@ func playHard(t *testing.T, name, release string, service bool) truth.Report {
 	p.act(t, append(s.rewritten(p.awaitUpdate), s.leftBehind(p.awaitFile))...)
 	p.act(t, s.imitated(t, h)...)
 	p.act(t, s.forged())
+	p.compare(t) // after which nobody has the records open any more
 	return p.restarts(t)
 }
 
