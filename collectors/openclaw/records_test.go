@@ -177,6 +177,28 @@ func TestRowsAreReportedOnceAndInOrder(t *testing.T) {
 	}
 }
 
+func TestARowIsToldWithTheTimesBetweenWhichItCame(t *testing.T) {
+	db, r := agent(t, schema)
+	calls := func() (all []event.ToolCall) {
+		told(r, func(e event.Event) {
+			if c, ok := e.Body.(event.ToolCall); ok {
+				all = append(all, c)
+			}
+		})
+		return all
+	}
+	insert(t, db, "s1", 1, execRow("c1", "date"))
+	if first := calls(); len(first) != 1 || !first[0].Unread.IsZero() || first[0].Read.IsZero() {
+		t.Errorf("the first row, of which nobody knows how long it was there: %+v", first)
+	}
+	before := time.Now()
+	insert(t, db, "s1", 2, execRow("c2", "date"))
+	after := time.Now()
+	if next := calls(); len(next) != 1 || next[0].Unread.IsZero() || next[0].Unread.After(before) || next[0].Read.Before(after) {
+		t.Errorf("a row written between %v and %v: %+v", before, after, next)
+	}
+}
+
 func TestARewrittenEndingIsReadThoughItsRowNumbersAreUsedAgain(t *testing.T) {
 	db, r := agent(t, schema)
 	for i, id := range []string{"a", "b", "c", "d"} {

@@ -126,7 +126,11 @@ func (g *gateway) doubtful(c *call) string {
 		return "it lies before rows of its session that had been read already"
 	}
 	for _, i := range g.forgery.times {
-		if !c.arrived.Before(i.from.Add(-lead)) && !c.unread.After(i.to) {
+		to, o := i.to, g.forgery.opened[i.root]
+		if o != nil && o.last.After(to) {
+			to = o.last // what is written can be made to count later
+		}
+		if !c.arrived.Before(i.from.Add(-lead)) && (o != nil && o.held > 0 || !c.unread.After(to)) {
 			return fmt.Sprintf("it came while a command (process %d) wrote into OpenClaw's records", i.root.PID)
 		}
 	}
