@@ -201,6 +201,11 @@ func RuleFiles(dir string) ([]rules.Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ReadRules(names)
+}
+
+// ReadRules reads files of rules: all that can be read.
+func ReadRules(names []string) ([]rules.Source, error) {
 	var files []rules.Source
 	var errs []error
 	for _, name := range names {
