@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,11 +22,7 @@ type queue struct {
 func (q queue) dropped() int64 { return q.Full + q.Failed + q.Rejected + q.Damaged }
 
 func (e *examination) delivery(s agent.Status) {
-	names := make([]string, 0, len(s.Delivery))
-	for name := range s.Delivery {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(s.Delivery))
 	for _, name := range names {
 		var d struct {
 			Alerts, Events *queue
@@ -99,11 +96,7 @@ func (e *examination) losses(s agent.Status, lost func(func(event.Record, error)
 		e.add("losses", isWell, "", "none in the last day")
 		return
 	}
-	list := make([]string, 0, len(causes))
-	for c := range causes {
-		list = append(list, c)
-	}
-	slices.Sort(list)
+	list := slices.Sorted(maps.Keys(causes))
 	what := fmt.Sprintf("%d events", sum)
 	if gaps > 0 {
 		what += " and " + count(gaps, "gap") + " of unknown size"

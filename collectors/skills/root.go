@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -184,12 +185,7 @@ func (r *root) watchable(in *rootfs.Root) string {
 }
 
 func (r *root) sorted() []*skill {
-	var list []*skill
-	for _, s := range r.skills {
-		list = append(list, s)
-	}
-	slices.SortFunc(list, func(a, b *skill) int { return cmp.Compare(a.tree.bytes, b.tree.bytes) })
-	return list
+	return slices.SortedFunc(maps.Values(r.skills), func(a, b *skill) int { return cmp.Compare(a.tree.bytes, b.tree.bytes) })
 }
 
 func (r *root) touch() {
