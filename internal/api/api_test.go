@@ -294,14 +294,7 @@ func TestNoAgentIsSaidPlainly(t *testing.T) {
 	if !errors.Is(err, api.ErrNotRunning) || !strings.Contains(err.Error(), path) {
 		t.Errorf("no socket: %v", err)
 	}
-	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.SetUnlinkOnClose(false)
-	if err := dead.Close(); err != nil {
-		t.Fatal(err)
-	}
+	leaveSocket(t, path)
 	if _, err := api.Dial(path).Status(context.Background(), false); !errors.Is(err, api.ErrNotRunning) {
 		t.Errorf("dead socket: %v", err)
 	}

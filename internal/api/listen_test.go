@@ -15,6 +15,19 @@ import (
 	"github.com/clawwatch/clawwatch/internal/api"
 )
 
+// leaveSocket leaves a socket behind that nobody listens at any more.
+func leaveSocket(t *testing.T, path string) {
+	t.Helper()
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false)
+	if err := dead.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestListenReplacesOnlyADeadSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "b", "sock")
 	l, err := api.Listen(path, 0)
@@ -30,14 +43,7 @@ func TestListenReplacesOnlyADeadSocket(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.SetUnlinkOnClose(false)
-	if err := dead.Close(); err != nil {
-		t.Fatal(err)
-	}
+	leaveSocket(t, path)
 	l, err = api.Listen(path, -1)
 	if err != nil {
 		t.Fatalf("a dead socket: %v", err)
