@@ -60,6 +60,10 @@ func agent(t *testing.T, text string) (db *sql.DB, r *records) {
 	return db, r
 }
 
+func (r *records) path() string { return filepath.Join(r.agentDir(), databaseName) }
+
+func (r *records) agentDir() string { return filepath.Join(r.dir, "agents", r.agent, "agent") }
+
 func must(t *testing.T, db *sql.DB, text string, args ...any) {
 	t.Helper()
 	if _, err := db.Exec(text, args...); err != nil {

@@ -188,20 +188,15 @@ func LoadRules(dir string) (*rules.Set, error) {
 		}
 		return nil, err
 	}
-	more, err := RuleFiles(dir)
-	if err != nil {
-		return nil, err
-	}
-	return rules.Load(append(files, more...)...)
-}
-
-// RuleFiles reads the *.yaml of a directory.
-func RuleFiles(dir string) ([]rules.Source, error) {
 	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	if err != nil {
 		return nil, err
 	}
-	return ReadRules(names)
+	more, err := ReadRules(names)
+	if err != nil {
+		return nil, err
+	}
+	return rules.Load(append(files, more...)...)
 }
 
 // ReadRules reads files of rules: all that can be read.
