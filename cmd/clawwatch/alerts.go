@@ -20,12 +20,7 @@ func newAlertsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out, ctx := newPrinter(cmd.OutOrStdout()), cmd.Context()
-			newest := !a.follow && a.limit > 0
-			q.Oldest = !newest
-			return explain("list alerts", show(ctx, out, &a, nil, newest, a.client().Alerts(ctx, q, a.follow), func(alert event.Alert) {
-				out.line(console.FormatAlert(alert, out.colour))
-			}))
+			return list(cmd, &a, "list alerts", nil, q, a.client().Alerts, alertRow)
 		},
 	}
 	a.register(cmd)
@@ -33,3 +28,5 @@ func newAlertsCmd() *cobra.Command {
 	a.registerFollow(cmd)
 	return cmd
 }
+
+func alertRow(out *printer, alert *event.Alert) { out.line(console.FormatAlert(*alert, out.colour)) }

@@ -167,6 +167,17 @@ func show[T any](ctx context.Context, out *printer, a *asking, columns []column,
 	return out.err
 }
 
+// list prints the newest of what the question finds, oldest first, and goes on
+// as more happens where that is asked for.
+func list[T any](cmd *cobra.Command, a *asking, verb string, columns []column, q store.Query,
+	ask func(context.Context, store.Query, bool) iter.Seq2[T, error], row func(*printer, *T),
+) error {
+	out, ctx := newPrinter(cmd.OutOrStdout()), cmd.Context()
+	newest := !a.follow && a.limit > 0
+	q.Oldest = !newest
+	return explain(verb, show(ctx, out, a, columns, newest, ask(ctx, q, a.follow), func(v T) { row(out, &v) }))
+}
+
 func (p *printer) json(v any) {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -27,10 +27,7 @@ func newEventsCmd() *cobra.Command {
 			if a.follow && a.rule != "" {
 				return usageError{errors.New("read flags: events of a rule cannot be followed; follow its alerts: clawwatch alerts --follow --rule " + a.rule)}
 			}
-			out, ctx := newPrinter(cmd.OutOrStdout()), cmd.Context()
-			newest := !a.follow && a.limit > 0
-			q.Oldest = !newest
-			return explain("list events", show(ctx, out, &a, eventColumns, newest, a.client().Events(ctx, q, a.follow), func(r event.Record) { eventRow(out, &r) }))
+			return list(cmd, &a, "list events", eventColumns, q, a.client().Events, eventRow)
 		},
 	}
 	a.register(cmd)

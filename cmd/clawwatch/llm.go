@@ -23,10 +23,7 @@ func newLLMCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out, ctx := newPrinter(cmd.OutOrStdout()), cmd.Context()
-			newest := !a.follow && a.limit > 0
-			q.Oldest = !newest
-			return explain("list model calls", show(ctx, out, &a, llmColumns, newest, a.client().LLM(ctx, q, a.follow), func(r event.Record) { llmRow(out, &r) }))
+			return list(cmd, &a, "list model calls", llmColumns, q, a.client().LLM, llmRow)
 		},
 	}
 	a.register(cmd)

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -124,25 +123,11 @@ func (c *configuring) compile(files []string) (*rules.Set, error) {
 		}
 		return agent.LoadRules(cfg.RulesDir)
 	}
-	sources, err := readFiles(files)
+	sources, err := agent.ReadRules(files)
 	if err != nil {
 		return nil, err
 	}
 	return rules.Load(append(rules.BuiltinFiles(), sources...)...)
-}
-
-func readFiles(names []string) ([]rules.Source, error) {
-	var sources []rules.Source
-	var errs []error
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		sources = append(sources, rules.Source{Name: name, Data: data})
-	}
-	return sources, errors.Join(errs...)
 }
 
 func newRulesTestCmd() *cobra.Command {
@@ -191,7 +176,7 @@ func testDir(out *printer, dir string) (cases, failed int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	tests, err := readFiles(names)
+	tests, err := agent.ReadRules(names)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -127,7 +127,7 @@ func (c *collector) mark(path string) error {
 	if c.mounts[key] != nil {
 		return f.Close()
 	}
-	if err := c.group.MarkFilesystem(path, unix.FAN_OPEN|unix.FAN_CLOSE_WRITE|unix.FAN_CLOSE_NOWRITE); err != nil {
+	if err := c.group.markFilesystem(path, unix.FAN_OPEN|unix.FAN_CLOSE_WRITE|unix.FAN_CLOSE_NOWRITE); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	c.mounts[key] = f

@@ -47,6 +47,27 @@ func start(t *testing.T) (*lineage.Tree, <-chan event.Event) {
 	return &tree, events
 }
 
+// begin starts a command that waits for a line, and lets it go once it is in the
+// lineage.
+func begin(t *testing.T, tree *lineage.Tree, cmd *exec.Cmd) event.ProcID {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	id, err := procfs.Identify(os.DirFS("/proc"), int32(cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree.Add(id)
+	fmt.Fprintln(in, "go")
+	in.Close()
+	return id
+}
+
 func line(ev event.Event, dir string) string {
 	short := func(p string) string { return strings.TrimPrefix(p, dir+"/") }
 	switch b := ev.Body.(type) {
@@ -78,23 +99,10 @@ func TestWhatAWatchedProcessDoesToFilesIsSeenAndNothingElse(t *testing.T) {
 	cmd := exec.Command("/bin/bash", "-c", `read -r go
 		read x < old; echo y >> old; echo z > new; mkdir sub; mv new sub/moved; exec 3<>held; exec 4<old; sleep 0.5; rm sub/moved; rmdir sub; read x < /dev/null; echo > end`)
 	cmd.Dir = dir
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := os.WriteFile(filepath.Join(dir, "held"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	id, err := procfs.Identify(os.DirFS("/proc"), int32(cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tree.Add(id)
-	fmt.Fprintln(in, "go")
-	in.Close()
+	id := begin(t, tree, cmd)
 	if err := exec.Command("/bin/cat", filepath.Join(dir, "old")).Run(); err != nil {
 		t.Fatal(err)
 	}
@@ -132,17 +140,7 @@ func TestAProcessThatHasEndedIsStillWhoDidIt(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command("/bin/bash", "-c", "read -r go; echo > made; /bin/mv made moved")
 	cmd.Dir = dir
-	in, _ := cmd.StdinPipe()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	id, err := procfs.Identify(os.DirFS("/proc"), int32(cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tree.Add(id)
-	fmt.Fprintln(in, "go")
-	in.Close()
+	id := begin(t, tree, cmd)
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}

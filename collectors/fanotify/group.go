@@ -103,9 +103,9 @@ func (g *Group) MarkFilesIn(dir string) error {
 	return nil
 }
 
-// MarkFilesystem asks for what is done in the whole file system of a path. It
+// markFilesystem asks for what is done in the whole file system of a path. It
 // takes CAP_SYS_ADMIN at that time.
-func (g *Group) MarkFilesystem(path string, mask uint64) error {
+func (g *Group) markFilesystem(path string, mask uint64) error {
 	if err := g.mark(unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, mask|unix.FAN_ONDIR, unix.AT_FDCWD, path); err != nil {
 		return fmt.Errorf("mark file system of %s: %w", path, err)
 	}

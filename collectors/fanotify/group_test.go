@@ -134,7 +134,7 @@ func lowered(t *testing.T, dir string) {
 		}
 		t.Fatal(errno)
 	}
-	if err := g.MarkFilesystem(dir, unix.FAN_OPEN); !errors.Is(err, unix.EPERM) {
+	if err := g.markFilesystem(dir, unix.FAN_OPEN); !errors.Is(err, unix.EPERM) {
 		t.Errorf("mark a file system without privilege: %v", err)
 	}
 	mark(t, g, dir)

@@ -1,13 +1,13 @@
 // Package lineage knows which processes are in a watched tree, for collectors
 // that cannot ask the kernel's marks.
 //
-// It is told who is watched, who forked whom and who ended; a child of a
-// watched process is watched. The dead are kept for half a minute, because what
-// a process did can be read later than its end. It reads no clock and starts
-// nothing; its methods may be called from several goroutines.
+// It is told who is watched, the children of the watched too, and who ended. The
+// dead are kept for half a minute, because what a process did can be read later
+// than its end. It reads no clock and starts nothing; its methods may be called
+// from several goroutines.
 //
-// It costs about 100 bytes a process. What it does not see: a fork that nobody
-// told it.
+// It costs about 100 bytes a process. What it does not see: a child that nobody
+// told it of.
 package lineage
 
 import (
@@ -41,10 +41,6 @@ type Tree struct {
 func (t *Tree) Add(id event.ProcID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.add(id)
-}
-
-func (t *Tree) add(id event.ProcID) bool {
 	if slices.ContainsFunc(t.lives[id.PID], func(l life) bool { return l.id == id }) {
 		return false
 	}
@@ -53,18 +49,6 @@ func (t *Tree) add(id event.ProcID) bool {
 	}
 	was := t.lives[id.PID]
 	t.lives[id.PID] = append(was[max(0, len(was)-maxLives+1):], life{id: id})
-	return true
-}
-
-// Fork says that a process made a child. It reports whether the child is
-// watched now.
-func (t *Tree) Fork(parent int32, child event.ProcID) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, ok := t.living(parent); !ok {
-		return false
-	}
-	t.add(child)
 	return true
 }
 

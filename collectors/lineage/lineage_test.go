@@ -11,14 +11,10 @@ func at(sec int) time.Time { return time.Unix(1_800_000_000+int64(sec), 0) }
 
 func id(pid int32, start uint64) event.ProcID { return event.ProcID{PID: pid, Start: start} }
 
-func TestChildrenOfTheWatchedAreWatchedAndOthersAreNot(t *testing.T) {
+func TestAllAreInTheOrderOfTheirStart(t *testing.T) {
 	var tree Tree
-	tree.Add(id(10, 1))
-	if !tree.Fork(10, id(11, 2)) || !tree.Fork(11, id(12, 3)) {
-		t.Error("a child is not watched")
-	}
-	if tree.Fork(99, id(100, 4)) {
-		t.Error("a stranger's child is watched")
+	if !tree.Add(id(12, 3)) || !tree.Add(id(10, 1)) || !tree.Add(id(11, 2)) || tree.Add(id(11, 2)) {
+		t.Error("what is new is not told from what is known")
 	}
 	if got := tree.All(); len(got) != 3 || got[0] != id(10, 1) || got[2] != id(12, 3) {
 		t.Errorf("all: %v", got)
@@ -40,9 +36,6 @@ func TestAReusedPIDIsNotTheProcessThatHadIt(t *testing.T) {
 	}
 	if _, ok := tree.Since(10, at(6)); ok {
 		t.Error("what was done after its end is its own")
-	}
-	if tree.Fork(10, id(20, 7)) {
-		t.Error("a child of whoever has the PID now is watched")
 	}
 }
 

@@ -63,6 +63,19 @@ func addCall(t *testing.T, db *sql.DB, seq int, id string) {
 		seq, execRow(id, "ls"), time.Now().Add(time.Minute).UnixMilli())
 }
 
+// readAll looks at all processes once, and reads all records of what it found.
+func readAll(t *testing.T, c *Collector, emit func(event.Event)) {
+	t.Helper()
+	if err := c.scan(emit); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range c.states {
+		c.refresh(s)
+		s.poll()
+		s.read(context.Background(), emit)
+	}
+}
+
 func TestAGatewayInAContainerIsDescribedInItsOwnTerms(t *testing.T) {
 	h, proc := newHost(), t.TempDir()
 	id := h.put(10, 1, "openclaw-gatewa", os.Getuid(), "openclaw-gateway", "HOME=/home/node")
@@ -149,21 +162,10 @@ func TestTwoGatewaysWithOnePathAreTwo(t *testing.T) {
 			calls = append(calls, b.Gateway+" "+b.ID)
 		}
 	}
-	readAll := func() {
-		t.Helper()
-		if err := c.scan(emit); err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range c.states {
-			c.refresh(s)
-			s.poll()
-			s.read(context.Background(), emit)
-		}
-	}
-	readAll()
+	readAll(t, c, emit)
 	addCall(t, ours, 1, "host")
 	addCall(t, theirs, 1, "box")
-	readAll()
+	readAll(t, c, emit)
 	slices.Sort(calls)
 	if want := []string{state + " host", "0123456789ab:" + state + " box"}; !slices.Equal(calls, want) {
 		t.Errorf("calls %q, want %q", calls, want)
@@ -186,7 +188,7 @@ func TestTwoGatewaysWithOnePathAreTwo(t *testing.T) {
 			r.dirty = true
 		}
 	}
-	readAll()
+	readAll(t, c, emit)
 	for _, call := range calls {
 		if call != state+" secret" {
 			t.Errorf("read through a link: %s", call)
@@ -215,14 +217,7 @@ func TestAContainerThatIsRestartedIsReadOn(t *testing.T) {
 		root, _ := contain(t, h, proc, pid)
 		db := database(t, root+"/state")
 		addCall(t, db, i+1, fmt.Sprint("call-", i))
-		if err := c.scan(emit); err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range c.states {
-			c.refresh(s)
-			s.poll()
-			s.read(context.Background(), emit)
-		}
+		readAll(t, c, emit)
 		h.mu.Lock()
 		for name := range h.files {
 			if strings.HasPrefix(name, fmt.Sprint(pid)+"/") {

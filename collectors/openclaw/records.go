@@ -71,12 +71,8 @@ func newRecords(t *teller, uid uint32) *records {
 	return &records{teller: t, uid: uid, tail: map[int64]meta{}, open: openDatabase}
 }
 
-func (r *records) path() string { return filepath.Join(r.agentDir(), databaseName) }
-
 // name is what the database is called where it is spoken of.
 func (r *records) name() string { return r.called("agent", databaseName) }
-
-func (r *records) agentDir() string { return filepath.Join(r.dir, "agents", r.agent, "agent") }
 
 // changed reports whether the files differ from the last reading, and whether
 // there is a database at all.

@@ -32,8 +32,8 @@ import (
 	"github.com/clawwatch/clawwatch/internal/event"
 )
 
-// Variable is the environment variable that a command's tag is in.
-const Variable = "CLAWWATCH_CALL"
+// variable is the environment variable that a command's tag is in.
+const variable = "CLAWWATCH_CALL"
 
 // Bounds on what peers can make the agent do.
 const (

@@ -265,7 +265,7 @@ func TestTheTagOfAProcess(t *testing.T) {
 	put(5, 8, environ("CLAWWATCH_CALL="+tagA)) // has another start time
 	put(6, 7, environ("XCLAWWATCH_CALL="+tagA))
 	c := New(Config{Proc: proc})
-	handed := event.Exec{EnvNames: []string{"HOME", Variable}}
+	handed := event.Exec{EnvNames: []string{"HOME", variable}}
 	if got := c.Tag(event.ProcID{PID: 1, Start: 7}, handed); got != "" {
 		t.Errorf("%q, though no plugin is there", got)
 	}
@@ -287,7 +287,7 @@ func TestTagsOfAStormAreNotLookedFor(t *testing.T) {
 	c := New(Config{Proc: fstest.MapFS{}})
 	c.spoken.Store(true)
 	for range 2 * tagsASecond {
-		c.Tag(event.ProcID{PID: 1}, event.Exec{EnvNames: []string{Variable}})
+		c.Tag(event.ProcID{PID: 1}, event.Exec{EnvNames: []string{variable}})
 	}
 	if c.dropped["tags of processes that came too fast to be looked at"] == 0 {
 		t.Error("there is no limit, or it is not told")

@@ -27,7 +27,7 @@ func identify(proc fs.FS, pid int32) (event.ProcID, error) { return procfs.Ident
 // else of the environment is kept. While no plugin has said anything, nobody is
 // looked at.
 func (c *Collector) Tag(id event.ProcID, x event.Exec) string {
-	if !c.spoken.Load() || !x.EnvTruncated && !slices.Contains(x.EnvNames, Variable) {
+	if !c.spoken.Load() || !x.EnvTruncated && !slices.Contains(x.EnvNames, variable) {
 		return ""
 	}
 	c.readsMu.Lock()
@@ -64,7 +64,7 @@ func readTag(proc fs.FS, pid int32) (string, error) {
 func findTag(environ []byte) string {
 	found := ""
 	for entry := range bytes.SplitSeq(environ, []byte{0}) {
-		value, ok := bytes.CutPrefix(entry, []byte(Variable+"="))
+		value, ok := bytes.CutPrefix(entry, []byte(variable+"="))
 		switch {
 		case !ok:
 		case found != "" && found != string(value), !isTag(string(value)):

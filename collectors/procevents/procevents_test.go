@@ -224,15 +224,21 @@ func TestAProcessThatTakesTheNameIsWatched(t *testing.T) {
 	}
 }
 
-func TestSyncKnowsWhoWasForkedBefore(t *testing.T) {
-	c, _ := start(t)
+// watchSelf watches the test. Watch refuses that: the agent does not watch itself.
+func watchSelf(t *testing.T, c *collector) {
+	t.Helper()
 	self, err := procfs.Identify(os.DirFS("/proc"), int32(os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.mu.Lock()
-	c.tree.Add(self) // Watch refuses: the agent does not watch itself
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	c.tree.Add(self)
+}
+
+func TestSyncKnowsWhoWasForkedBefore(t *testing.T) {
+	c, _ := start(t)
+	watchSelf(t, c)
 	for range 50 {
 		cmd := exec.Command("/bin/sleep", "10")
 		if err := cmd.Start(); err != nil {
@@ -249,13 +255,7 @@ func TestSyncKnowsWhoWasForkedBefore(t *testing.T) {
 
 func TestSyncTellsOfAForkBeforeItReturns(t *testing.T) {
 	c, events := start(t)
-	self, err := procfs.Identify(os.DirFS("/proc"), int32(os.Getpid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.mu.Lock()
-	c.tree.Add(self)
-	c.mu.Unlock()
+	watchSelf(t, c)
 	for range 50 {
 		cmd := exec.Command("/bin/sleep", "10")
 		if err := cmd.Start(); err != nil {

@@ -1,10 +1,13 @@
 package skills
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -179,4 +182,24 @@ func (r *root) watchable(in *rootfs.Root) string {
 			return dir
 		}
 	}
+}
+
+func (r *root) sorted() []*skill {
+	return slices.SortedFunc(maps.Values(r.skills), func(a, b *skill) int { return cmp.Compare(a.tree.bytes, b.tree.bytes) })
+}
+
+func (r *root) touch() {
+	if !r.dirty {
+		r.dirty, r.since = true, time.Now()
+	}
+}
+
+// links reports whether the file is in a skill that a link of the root leads to.
+func (r *root) links(name string) bool {
+	for _, s := range r.skills {
+		if len(s.links) > 0 && strings.HasPrefix(name, s.dir+"/") {
+			return true
+		}
+	}
+	return false
 }

@@ -31,8 +31,8 @@ import (
 	"github.com/clawwatch/clawwatch/internal/tables"
 )
 
-// Name is that under which the extension registers.
-const Name = "clawwatch"
+// registered is the name under which the extension registers.
+const registered = "clawwatch"
 
 const (
 	maxRows  = 10_000
@@ -101,7 +101,7 @@ type note struct {
 // serve registers with osquery, and serves until it goes away or ctx is done.
 // Served reports whether osquery was there for a while.
 func (x *extension) serve(ctx context.Context) (served bool, err error) {
-	srv, err := osquery.NewExtensionManagerServer(Name, x.cfg.Socket,
+	srv, err := osquery.NewExtensionManagerServer(registered, x.cfg.Socket,
 		osquery.ServerTimeout(x.cfg.Timeout), osquery.ServerPingInterval(x.cfg.Interval), osquery.ExtensionVersion(x.cfg.Version),
 		osquery.WithTransportFactory(thrift.NewTBufferedTransportFactory(64<<10)))
 	if err != nil {

@@ -46,7 +46,6 @@ func putRecord(dst plog.LogRecord, r *event.Record, now time.Time) {
 	putEnv(a, r.Env)
 	putAccess(a, r.Access)
 	a.str("clawwatch.call", r.Call)
-	a.yes("clawwatch.stranger", r.Stranger)
 	putLLM(a, r.LLM)
 	putTool(a, r.Tool)
 	putEffects(a, r.Effects)

@@ -19,20 +19,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	mrand "math/rand/v2"
-	"net/netip"
 	"os"
-	"os/user"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/clawwatch/clawwatch/collectors"
 	"github.com/clawwatch/clawwatch/collectors/digest"
@@ -54,13 +47,6 @@ import (
 const (
 	factQueue   = 16384
 	outputQueue = 8192
-)
-
-// tick is how often held facts are looked at.
-const (
-	tick      = 100 * time.Millisecond
-	restTick  = time.Second // where nothing came and nothing is held
-	restAfter = 10          // ticks without a fact
 )
 
 // Options are what a run is given besides its configuration.
@@ -263,49 +249,6 @@ func (a *Agent) say(b event.Body) {
 	a.emit(event.Event{Time: time.Now(), Source: event.SourceAgent, Body: b})
 }
 
-// pump drives the pipeline: it alone calls it.
-func (a *Agent) pump() {
-	var seed [32]byte
-	rand.Read(seed[:]) //nolint:errcheck // never fails, says its documentation
-	entropy := mrand.NewChaCha8(seed)
-	p := pipeline.New(pipeline.Config{
-		Policy: a.opt.Policy, Host: thisHost(), Rules: a.opt.Rules, Redactor: a.redactor, Sink: sink{a.out}, UserName: userNames(), Self: self(),
-		Leave: a.left.offer,
-		NewID: func(t time.Time) string {
-			return ulid.MustNew(uint64(max(t.UnixMilli(), 0)), entropy).String()
-		},
-	})
-	ticks := time.NewTicker(tick)
-	defer ticks.Stop()
-	rests, quiet := false, 0
-	for {
-		select {
-		case ev, ok := <-a.facts:
-			quiet = 0
-			if rests {
-				rests = false
-				ticks.Reset(tick)
-			}
-			if !ok {
-				p.Tick(time.Now())
-				p.Flush()
-				return
-			}
-			p.Push(ev)
-		case j := <-a.judged:
-			p.SetRules(j.rules, j.policy)
-		case now := <-ticks.C:
-			p.Tick(now)
-			s := p.Stats()
-			a.stats.Store(&s)
-			if quiet++; quiet > restAfter && s.Held == 0 && !rests {
-				rests = true
-				ticks.Reset(restTick)
-			}
-		}
-	}
-}
-
 // openRedactor uses a salt that stays with the host, so that the same secret has
 // the same mark in all its events and no mark can be looked up elsewhere.
 func openRedactor(dir string) (*redact.Redactor, error) {
@@ -320,61 +263,6 @@ func openRedactor(dir string) (*redact.Redactor, error) {
 		return nil, fmt.Errorf("write redaction salt: %w", err)
 	}
 	return redact.New(salt), nil
-}
-
-// thisHost tells the policy's variables about this host.
-func thisHost() policy.Host {
-	return policy.Host{Temp: []string{"/tmp", "/var/tmp"}, Resolvers: resolvers("/etc/resolv.conf")}
-}
-
-// resolvers reads the name servers of a resolv.conf. None, or no file, means
-// the one on the host itself, as resolv.conf(5) says.
-func resolvers(file string) []netip.Addr {
-	var found []netip.Addr
-	for line := range strings.Lines(readSmall(file)) {
-		if f := strings.Fields(line); len(f) >= 2 && f[0] == "nameserver" {
-			if addr, err := netip.ParseAddr(f[1]); err == nil {
-				found = append(found, addr.WithZone(""))
-			}
-		}
-	}
-	if len(found) == 0 {
-		found = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
-	}
-	return found
-}
-
-// readSmall reads the beginning of a regular file. The path may lie in a
-// container, where anything can stand for it: nothing here waits.
-func readSmall(path string) string {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
-		return ""
-	}
-	b, err := io.ReadAll(io.LimitReader(f, 64<<10))
-	if err != nil {
-		return ""
-	}
-	return string(b)
-}
-
-// userNames looks users up once each.
-func userNames() func(uint32) string {
-	names := map[uint32]string{}
-	return func(uid uint32) string {
-		name, ok := names[uid]
-		if !ok && len(names) < 65536 {
-			if u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10)); err == nil {
-				name = u.Username
-			}
-			names[uid] = name
-		}
-		return name
-	}
 }
 
 func (a *Agent) close() error {

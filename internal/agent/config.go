@@ -188,19 +188,19 @@ func LoadRules(dir string) (*rules.Set, error) {
 		}
 		return nil, err
 	}
-	more, err := RuleFiles(dir)
+	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	more, err := ReadRules(names)
 	if err != nil {
 		return nil, err
 	}
 	return rules.Load(append(files, more...)...)
 }
 
-// RuleFiles reads the *.yaml of a directory.
-func RuleFiles(dir string) ([]rules.Source, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
-	if err != nil {
-		return nil, err
-	}
+// ReadRules reads files of rules: all that can be read.
+func ReadRules(names []string) ([]rules.Source, error) {
 	var files []rules.Source
 	var errs []error
 	for _, name := range names {

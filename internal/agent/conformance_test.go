@@ -50,12 +50,7 @@ func (s sight) Coverage() []event.Coverage    { return s.sensors.covers() }
 func (s sight) Close() error                  { return nil } // observe closes it
 
 func TestDoorsWithoutBPF(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root, and in CI has to have it")
-		}
-		t.Skip("needs root")
-	}
+	needRoot(t)
 	all := probes()
 	for i := range ebpf.Probes() {
 		all[i].Open = func(collectors.Config) (collectors.Collector, error) {

@@ -13,9 +13,7 @@ import (
 )
 
 func TestWhatIsKeptOfThePrivilegesOpensTheSensorByBPFAgain(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	needRoot(t)
 	if os.Getenv("CLAWWATCH_LOWERED") == "" {
 		// In another process, because what is given up does not come back.
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")

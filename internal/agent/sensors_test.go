@@ -229,13 +229,18 @@ func TestWhatASensorDoesNotDeclareIsNotDropped(t *testing.T) {
 	until(t, facts, "undeclared kind", func(ev event.Event) bool { return ev.Body.Kind() == event.KindEnvRead })
 }
 
-func TestProcessConnectorTakesOverFromBPFForReal(t *testing.T) {
+func needRoot(t *testing.T) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("needs root, and in CI has to have it")
 		}
 		t.Skip("needs root")
 	}
+}
+
+func TestProcessConnectorTakesOverFromBPFForReal(t *testing.T) {
+	needRoot(t)
 	all := probes()
 	for i := range ebpf.Probes() {
 		all[i] = once(all[i])
@@ -297,9 +302,7 @@ func TestProcessConnectorTakesOverFromBPFForReal(t *testing.T) {
 }
 
 func TestWithBPFNothingElseIsOpenedBesideTheStrangers(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	needRoot(t)
 	for _, p := range ebpf.Probes() {
 		for _, k := range []event.Kind{event.KindFork, event.KindExec, event.KindExit, event.KindCandidate, event.KindFileOpen, event.KindConnect, event.KindAccept, event.KindClose} {
 			if !slices.Contains(p.Kinds, k) {

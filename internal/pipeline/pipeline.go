@@ -87,12 +87,6 @@ type Stats struct {
 	Processes  int // now
 }
 
-// A queue holds the facts of one execution, or of one OpenClaw process.
-type queue struct {
-	key   event.ProcID
-	items []*item
-}
-
 // An item is a fact on its way.
 type item struct {
 	id      string
@@ -272,37 +266,6 @@ func (p *Pipeline) Tick(now time.Time) {
 	}
 }
 
-// leave tells what a fact left behind: at once, so that it is watched, and again
-// when it is known for whom. OpenClaw's own writes count where a tool call asked
-// for them.
-func (p *Pipeline) leave(it *item, a *event.Attribution) {
-	byTool := it.scope.Role().ByTool()
-	if !byTool && (a == nil || a.ToolCall == "") {
-		return
-	}
-	l, ok := p.engine.Leaves(it.scope, it.ev)
-	switch {
-	case !ok:
-		return
-	case l.How == event.LeftNoMore:
-		if a != nil {
-			return
-		}
-	case byTool && !p.engine.Remembers(l):
-		return
-	}
-	if a != nil {
-		l.By = p.engine.LeftBy(l, *a)
-		l.By.Evidence = attribution.Chain(l.By.Evidence)
-		if !byTool {
-			p.engine.Observe(event.Event{Time: it.ev.Time, Body: l})
-		}
-	}
-	if p.Leave != nil {
-		p.Leave(l)
-	}
-}
-
 // Flush lets go everything that is held, with what is known.
 func (p *Pipeline) Flush() {
 	p.sign(true)
@@ -311,60 +274,6 @@ func (p *Pipeline) Flush() {
 	}
 	p.sumUp(true)
 	p.repeat(true)
-}
-
-// hold queues an item behind those of its execution, or lets it go at once.
-func (p *Pipeline) hold(it *item) {
-	key := it.scope.Execution()
-	if key.IsZero() {
-		key = it.ev.Proc
-	}
-	e := p.queues[key]
-	if e == nil {
-		if p.engine.Settled(it.scope, it.ev, it.arrived) && !p.faceless(it) {
-			p.finish(it)
-			return
-		}
-		e = p.order.PushBack(&queue{key: key})
-		p.queues[key] = e
-	}
-	q := e.Value.(*queue)
-	q.items = append(q.items, it)
-	p.held++
-	for p.held > p.MaxHeld {
-		before := p.held
-		p.release(p.order.Front(), true)
-		p.stats.Overflowed += uint64(before - p.held)
-	}
-}
-
-// release lets go the settled facts at the head of a queue, or all of it.
-func (p *Pipeline) release(e *list.Element, all bool) {
-	q := e.Value.(*queue)
-	n := 0
-	for n < len(q.items) && (all || p.engine.Settled(q.items[n].scope, q.items[n].ev, q.items[n].arrived) && !p.faceless(q.items[n])) {
-		p.finish(q.items[n])
-		q.items[n] = nil
-		n++
-	}
-	p.held -= n
-	if q.items = q.items[n:]; len(q.items) == 0 {
-		p.order.Remove(e)
-		delete(p.queues, q.key)
-	}
-}
-
-// facing is how long a fact waits for somebody to look at the process behind it.
-const facing = 300 * time.Millisecond
-
-// faceless reports whether a fact is about a process of which nothing is known
-// yet: the kernel marks one that takes OpenClaw's name before anybody has looked
-// at it.
-func (p *Pipeline) faceless(it *item) bool {
-	if it.image != nil || it.ev.Stranger || it.ev.Proc.IsZero() || p.now.Sub(it.arrived) >= facing {
-		return false
-	}
-	return !p.known(it.ev.Proc)
 }
 
 // finish attributes, records and judges a fact.
@@ -386,49 +295,6 @@ func (p *Pipeline) finish(it *item) {
 	}
 	if root := it.scope.Execution(); !root.IsZero() {
 		p.given.keep(root, it)
-	}
-}
-
-// amend gives out once more, under the same IDs, what went out before it was
-// known whose it is, or when that seemed surer than it is.
-func (p *Pipeline) amend(root event.ProcID) {
-	for _, it := range p.given.items[root] {
-		a := p.attribute(it)
-		rec := p.record(it, a, p.view(it.scope, a))
-		rec.Amended = true
-		p.stats.Records++
-		p.stats.Amended++
-		p.Sink.Record(rec)
-		for _, f := range it.found {
-			f.alert.Attribution = rec.Attribution
-			p.giveAgain(f)
-		}
-	}
-}
-
-// Bounds on what is kept for amendments: the first facts of the latest
-// executions.
-const (
-	maxGiven      = 64  // executions
-	maxGivenItems = 256 // facts of each
-)
-
-// given are facts that went out and can still be amended.
-type given struct {
-	items map[event.ProcID][]*item
-	order []event.ProcID
-}
-
-func (g *given) keep(root event.ProcID, it *item) {
-	items, known := g.items[root]
-	if !known {
-		if g.order = append(g.order, root); len(g.order) > maxGiven {
-			delete(g.items, g.order[0])
-			g.order = g.order[1:]
-		}
-	}
-	if len(items) < maxGivenItems {
-		g.items[root] = append(items, it)
 	}
 }
 

@@ -27,7 +27,6 @@ type View struct {
 	secrets   []string // "_TOKEN_": found in "_" + NAME + "_"
 	env       map[string][]grant
 	limits    Limits
-	content   Content
 }
 
 // A grant is one entry's condition besides what it is looked up by.
@@ -49,7 +48,7 @@ func (p *Policy) For(g event.GatewayFound, host Host) *View {
 		hosts: map[string][]grant{}, domains: map[string][]grant{}, env: map[string][]grant{},
 		addresses: map[netip.AddrPort]bool{},
 		skills:    slices.Clone(p.Skills.Approved.Items),
-		limits:    p.Limits, content: p.LLM.Content,
+		limits:    p.Limits,
 	}
 	for _, e := range p.Endpoints.Approved.Items {
 		v.approve(e)
@@ -187,9 +186,6 @@ func (v *View) SkillApproved(id event.SkillID) bool {
 
 // Limits gives the bounds of one skill execution.
 func (v *View) Limits() Limits { return v.limits }
-
-// Content says how much of a conversation is kept.
-func (v *View) Content() Content { return v.content }
 
 func allows(grants []grant, port uint16, skill string) bool {
 	for i := range grants {

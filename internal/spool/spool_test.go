@@ -173,17 +173,23 @@ func TestClosedQueueRefuses(t *testing.T) {
 	}
 }
 
-func TestDamagedByteCostsOneEntry(t *testing.T) {
-	dir := t.TempDir()
+// filled gives the file that entries are kept in, and all that is in it.
+func filled(t *testing.T, dir string, entries ...string) (name string, whole []byte) {
+	t.Helper()
 	s := open(t, Config{Dir: dir})
-	want := []string{"first", "second", "", "fourth", "fifth"}
-	put(t, s, want...)
+	put(t, s, entries...)
 	s.Close()
-	name := segments(t, dir)[0]
+	name = segments(t, dir)[0]
 	whole, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return name, whole
+}
+
+func TestDamagedByteCostsOneEntry(t *testing.T) {
+	dir, want := t.TempDir(), []string{"first", "second", "", "fourth", "fifth"}
+	name, whole := filled(t, dir, want...)
 	for i := range whole {
 		b := bytes.Clone(whole)
 		b[i] ^= 0x40
@@ -202,16 +208,8 @@ func TestDamagedByteCostsOneEntry(t *testing.T) {
 }
 
 func TestTornTailCostsOnlyWhatWasTorn(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, Config{Dir: dir})
-	want := []string{"first", "second", "third"}
-	put(t, s, want...)
-	s.Close()
-	name := segments(t, dir)[0]
-	whole, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, want := t.TempDir(), []string{"first", "second", "third"}
+	name, whole := filled(t, dir, want...)
 	for n := range whole {
 		write(t, name, whole[:n])
 		s := open(t, Config{Dir: dir})

@@ -21,16 +21,6 @@ func All() []Table {
 	}
 }
 
-// Named gives the table of a name.
-func Named(name string) (Table, bool) {
-	for _, t := range All() {
-		if t.Name == name {
-			return t, true
-		}
-	}
-	return Table{}, false
-}
-
 func alerts() Table {
 	type v = event.Alert
 	ask := func(ctx context.Context, c *api.Client, q Query) iter.Seq2[v, error] {

@@ -163,18 +163,18 @@ func (q *Query) narrowKind(own string, c Constraint) (possible bool) {
 	default:
 		return true
 	}
-	if !Within(wanted, own) && !Within(own, wanted) {
+	if !within(wanted, own) && !within(own, wanted) {
 		return false
 	}
-	if Within(wanted, q.Kind) {
+	if within(wanted, q.Kind) {
 		q.Kind = wanted
 	}
 	return true
 }
 
-// Within reports whether a kind, or family of kinds, belongs to another; to the
+// within reports whether a kind, or family of kinds, belongs to another; to the
 // empty one all do.
-func Within(kind, family string) bool {
+func within(kind, family string) bool {
 	if family == "" || kind == family {
 		return true
 	}

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +15,16 @@ import (
 )
 
 func second(n int64) time.Time { return time.Unix(n, 0).UTC() }
+
+func named(t *testing.T, name string) Table {
+	t.Helper()
+	all := All()
+	i := slices.IndexFunc(all, func(t Table) bool { return t.Name == name })
+	if i < 0 {
+		t.Fatalf("no table %s", name)
+	}
+	return all[i]
+}
 
 func TestConstraintsNarrowTheQuestion(t *testing.T) {
 	for _, c := range []struct {
@@ -65,11 +76,7 @@ func TestConstraintsNarrowTheQuestion(t *testing.T) {
 		{"a column that nothing is known of", "clawwatch_files", []Constraint{{"path", Equal, "/x"}, {"none", Equal, "x"}}, Query{Query: store.Query{Kind: "file.*"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			table, ok := Named(c.table)
-			if !ok {
-				t.Fatalf("no table %s", c.table)
-			}
-			got, some := table.Narrow(c.constraints)
+			got, some := named(t, c.table).Narrow(c.constraints)
 			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreUnexported(store.Query{})); diff != "" || !some {
 				t.Errorf("some %v; (-want +got):\n%s", some, diff)
 			}
@@ -92,8 +99,7 @@ func TestWhatNoRowCanMeetIsNotAsked(t *testing.T) {
 		{{"id", Equal, "../status"}},
 		{{"id", Equal, "short"}},
 	} {
-		table, _ := Named("clawwatch_files")
-		if q, some := table.Narrow(c); some {
+		if q, some := named(t, "clawwatch_files").Narrow(c); some {
 			t.Errorf("%v: asks for %+v", c, q)
 		}
 	}
@@ -104,7 +110,7 @@ func FuzzNarrowKeepsRowsThatMeetTheConstraint(f *testing.F) {
 	f.Add(int64(1795330800), "1795330800", int(Equal), "file.%", "41")
 	f.Add(int64(0), "-1", int(Greater), "process.*", "x")
 	f.Fuzz(func(t *testing.T, at int64, bound string, op int, pattern, pid string) {
-		table, _ := Named("clawwatch_events")
+		table := named(t, "clawwatch_events")
 		table.Narrow([]Constraint{{"kind", Like, pattern}, {"kind", Equal, pattern}, {"pid", Equal, pid}, {"id", Equal, pattern}}) // must not panic
 		q, some := table.Narrow([]Constraint{{"time", Op(op), bound}})
 		if at < 0 || at >= lastSecond || !meets(at, Op(op), bound) {

@@ -26,7 +26,7 @@ func askRecords(kind string) asker[record] {
 			case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrAmbiguous):
 			case err != nil:
 				yield(record{}, err)
-			case why.Record != nil && Within(string(why.Record.Kind), kind):
+			case why.Record != nil && within(string(why.Record.Kind), kind):
 				yield(*why.Record, nil)
 			}
 		}
