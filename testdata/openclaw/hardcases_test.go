@@ -48,6 +48,15 @@ func (s *stage) sameCommand() hardCase {
 
 var childKey = regexp.MustCompile(`agent:main:subagent:[0-9a-f-]+`)
 
+// spawn is a call that begins a sub-agent.
+func (s *stage) spawn(task string) model.Call {
+	args := map[string]any{"task": task}
+	if s.release == older {
+		return model.Call{Tool: "sessions_spawn", Args: args}
+	}
+	return model.Call{Tool: "tool_call", Args: map[string]any{"id": "openclaw:core:sessions_spawn", "args": args}}
+}
+
 // subagent works for the skill that the session read which spawned it.
 func (s *stage) subagent() hardCase {
 	const name = "sub-agent"
@@ -64,9 +73,7 @@ func (s *stage) subagent() hardCase {
 	child := talk{session: "child", turns: []model.Turn{calls(work), say("Looked.")}}
 	boss := talk{session: "boss", turns: []model.Turn{
 		calls(s.use("trip-notes")),
-		calls(model.Call{Tool: "tool_call", Args: map[string]any{
-			"id": "openclaw:core:sessions_spawn", "args": map[string]any{"task": s.marker(child) + " please"},
-		}}),
+		calls(s.spawn(s.marker(child) + " please")),
 		{Text: "Sent."},
 	}}
 	s.llm.Say(model.Script{s.marker(child): child.turns})

@@ -17,8 +17,9 @@ const (
 
 // An install is the real OpenClaw and the node that runs it, from npm.
 type install struct {
-	node string // directory of the node binary
-	main string // openclaw.mjs
+	release string
+	node    string // directory of the node binary
+	main    string // openclaw.mjs
 }
 
 // cacheDir is where OpenClaw is installed once, and where the runs live. It is
@@ -48,8 +49,9 @@ func installOpenClaw(ctx context.Context, t *testing.T, dir, version string) ins
 	t.Helper()
 	app := filepath.Join(dir, "app-"+version)
 	in := install{
-		node: filepath.Join(dir, "node_modules", "node", "bin"),
-		main: filepath.Join(app, "node_modules", "openclaw", "openclaw.mjs"),
+		release: version,
+		node:    filepath.Join(dir, "node_modules", "node", "bin"),
+		main:    filepath.Join(app, "node_modules", "openclaw", "openclaw.mjs"),
 	}
 	npm := func(where, what string) {
 		t.Logf("installing %s into %s", what, where)
