@@ -86,7 +86,7 @@ clean:
 
 # Packages. PACKAGE_VERSION begins with a digit; ~ sorts before the release.
 NFPM             = $(CACHE)/nfpm-v2.43.0
-ROOTFS           = $(CACHE)/debian-bookworm-cron
+ROOTFS           = $(CACHE)/debian-bookworm-services
 DIST            ?= dist
 ARCHES          ?= amd64 arm64
 PACKAGE_VERSION ?= $(shell git describe --tags --exact-match 2>/dev/null | sed 's/^v//' | grep . || git log -1 --date=format:%Y%m%d%H%M --format='0.1.0~%cd.%h')
@@ -138,5 +138,5 @@ $(NFPM):
 
 $(ROOTFS):
 	$(SUDO) rm -rf $@.new
-	$(SUDO) debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,cron bookworm $@.new
+	$(SUDO) debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,cron,at bookworm $@.new
 	$(SUDO) mv $@.new $@

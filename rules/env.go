@@ -61,6 +61,7 @@ type Process struct {
 	Capabilities  []string `expr:"capabilities"`   // CAP_…, where the effective user is not root
 	Terminal      bool     `expr:"terminal"`       // it has a controlling terminal
 	Container     string   `expr:"container"`      // ID
+	Errand        string   `expr:"errand"`         // of a program that has services act for it, as systemctl and tmux do: run, look; by its arguments
 }
 
 // Access is what one process did to another.
@@ -120,6 +121,7 @@ type Network struct {
 	BytesReceived int    `expr:"bytes_received"`
 	Errno         int    `expr:"errno"`
 	Loopback      bool   `expr:"loopback"`
+	Service       string `expr:"service"`  // unix, of those that start things for others: bus (D-Bus), manager (systemd), server (tmux, screen and their like)
 	Approved      bool   `expr:"approved"` // by the policy, for this skill; a name that only the process itself said does not make it so
 }
 
@@ -285,6 +287,7 @@ func (e *Env) process(p *event.Process, commandLine bool) {
 		line := strings.Join(p.CommandArgs, " ")
 		e.Process.CommandLine = line[:min(len(line), maxCommandLine)]
 	}
+	e.Process.Errand = errand(e.Process.Executable, e.Process.Args)
 	for _, a := range p.Ancestors {
 		e.Process.Ancestors = append(e.Process.Ancestors, base(a.Executable))
 	}
@@ -451,6 +454,9 @@ func (e *Env) network(r *event.Record, v *policy.View) {
 		LocalAddress: n.LocalAddress, LocalPort: int(n.LocalPort), Host: n.Host, HostSource: n.HostSource, HostAlso: n.HostAlso,
 		ECH: n.ECH, Method: n.Method, URLPath: n.URLPath, StatusCode: n.StatusCode, Passed: n.Passed,
 		Family: n.Family, SocketType: n.SocketType, Protocol: n.Protocol, Errno: n.Errno,
+	}
+	if n.Transport == event.Unix {
+		e.Network.Service = service(n.PeerAddress, e.Process.Name)
 	}
 	if n.BytesSent != nil {
 		e.Network.BytesSent = clamp(*n.BytesSent)

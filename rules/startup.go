@@ -16,7 +16,7 @@ func startup(p string) bool {
 	}
 	return slices.Contains(startupNames, path.Base(p)) ||
 		strings.HasPrefix(p, "/etc/") || strings.HasPrefix(p, "/var/spool/cron/") || strings.HasPrefix(p, "/var/spool/at/") ||
-		in("/systemd/", "/autostart/", "/.git/hooks/", "/environment.d/", "/LaunchAgents/") ||
+		in("/systemd/") && !in("/systemd/transient/") || in("/autostart/", "/.git/hooks/", "/environment.d/", "/LaunchAgents/") ||
 		strings.HasSuffix(p, ".pth") || in("/site-packages/sitecustomize", "/site-packages/usercustomize", "/dist-packages/sitecustomize")
 }
 

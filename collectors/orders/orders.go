@@ -6,6 +6,9 @@
 // for. A file is read once, as far as 64 KiB and 256 orders; the rest is said to be
 // missing. What an order expands to (variables, specifiers, % in a crontab) is not
 // worked out: such an order is known by its program, or its beginning.
+//
+// Units that systemd writes for whoever asks it to run something are no file of a tool
+// call's; transient.go finds them, and compares them with what the asker was told.
 package orders
 
 import (
@@ -32,6 +35,7 @@ type Order struct {
 	Text  string   // as the file has it, without schedule and user
 	Shell bool     // it is for a shell, as one argument after -c
 	Words []string // of the command, where it is not
+	asked []string // Words as systemd was given them, before it fills in variables
 	Loose bool     // it is expanded before it is run: only the beginning counts
 }
 
@@ -141,44 +145,25 @@ func unit(text string) []Order {
 			continue
 		}
 		for command := range strings.SplitSeq(value, " ; ") {
-			command = strings.TrimLeft(strings.TrimSpace(command), "@-:+!|")
-			words, plain := split(command)
+			command = strings.TrimSpace(command)
+			bare := strings.TrimLeft(command, "@-:+!|")
+			prefix := command[:len(command)-len(bare)]
+			words, plain := split(bare)
+			if len(words) > 1 && strings.Contains(prefix, "@") {
+				words = append(words[:1], words[2:]...) // the second is what the program is to call itself
+			}
 			if len(words) == 0 {
 				continue
 			}
-			all = append(all, Order{Text: command, Words: words, Loose: !plain || strings.ContainsAny(command, "$%\\")})
+			o := Order{Text: bare, Words: words, Loose: !plain, asked: words}
+			if !strings.Contains(prefix, ":") {
+				o.Words = Filled(words)
+				o.Loose = o.Loose || slices.ContainsFunc(words, variable)
+			}
+			all = append(all, o)
 		}
 	}
 	return all
-}
-
-// split takes a command line apart at blanks and quotes; plain: without doubt.
-func split(s string) (words []string, plain bool) {
-	var word strings.Builder
-	var quote byte
-	in := false
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '"' || c == '\''):
-			quote, in = c, true
-		case quote == 0 && (c == ' ' || c == '\t'):
-			if in {
-				words = append(words, word.String())
-				word.Reset()
-				in = false
-			}
-		default:
-			word.WriteByte(c)
-			in = true
-		}
-	}
-	if in {
-		words = append(words, word.String())
-	}
-	return words, quote == 0
 }
 
 // Obeys reports whether an exec can be the one that an order asks for.

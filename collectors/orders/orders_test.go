@@ -120,3 +120,104 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// As systemd 252 writes what systemd-run was told.
+func TestAUnitThatSystemdWroteSaysWhatItWasAskedFor(t *testing.T) {
+	const text = `# This is a transient unit file, created programmatically via the systemd API. Do not edit.
+[Unit]
+Description=/usr/bin/sh -c echo "a b" $HOME 100%% > /tmp/x; sleep 5 two
+
+[Service]
+RemainAfterExit=yes
+ExecStart=
+ExecStart="/usr/bin/sh" "-c" "echo \"a b\" \$HOME 100%% > /tmp/x\; sleep 5" "two" "thr\"ee\\x" "" "\xc3\xa9\nx"
+`
+	all := Parse("/run/systemd/transient/run-r1.service", text)
+	if len(all) != 1 || all[0].Loose {
+		t.Fatalf("got %+v", all)
+	}
+	command := []string{"sh", "-c", "echo \"a b\" $HOME 100% > /tmp/x; sleep 5", "two", "thr\"ee\\x", "", "é\nx"}
+	asked := append([]string{"systemd-run", "--remain-after-exit"}, command...)
+	if !all[0].SaidIn(asked) || all[0].SaidIn(asked[:len(asked)-1]) || all[0].SaidIn(command) || all[0].SaidIn(append(asked, "more")) {
+		t.Errorf("%q is not what was asked for", all[0].Words)
+	}
+	if !all[0].Obeys(event.Exec{Path: "/usr/bin/dash", Args: append([]string{"/usr/bin/sh"}, command[1:]...)}) {
+		t.Error("what it starts is not known for it")
+	}
+}
+
+// Of what systemd-run is told systemd still takes $$ for $, unless the unit says otherwise.
+func TestADollarIsSaidTwiceAndHandedOverOnce(t *testing.T) {
+	for _, c := range []struct{ text, asked, run string }{
+		{`"/bin/sh" "-c" "echo \$\$"`, "echo $$", "echo $"},
+		{`:"/bin/sh" "-c" "echo \$\$ \${X}"`, "echo $$ ${X}", "echo $$ ${X}"},
+	} {
+		all := Parse("/run/systemd/transient/x.service", "ExecStart="+c.text)
+		if len(all) != 1 || all[0].Loose || !all[0].Obeys(event.Exec{Path: "/bin/sh", Args: []string{"/bin/sh", "-c", c.run}}) {
+			t.Errorf("%s gives %+v", c.text, all)
+		}
+		if !all[0].SaidIn([]string{"systemd-run", "sh", "-c", c.asked}) {
+			t.Errorf("%s is not what was asked for", c.text)
+		}
+	}
+	loose := Parse("/run/systemd/transient/x.service", `ExecStart="/bin/sh" "-c" "echo \${X}"`)
+	if !loose[0].Loose || !loose[0].SaidIn([]string{"systemd-run", "sh", "-c", "echo ${X}"}) {
+		t.Errorf("with a variable it is %+v", loose)
+	}
+}
+
+func TestWhatSystemdFillsInIsNotGuessed(t *testing.T) {
+	for text, want := range map[string]string{
+		`/bin/a $ARGS`: "/bin/a|$ARGS loose", `/bin/a x${HOME}`: "/bin/a|x${HOME} loose", `/bin/a %h`: "/bin/a|%h loose", `/bin/a \q`: "/bin/a|\\q loose",
+		`/bin/a x$HOME 100%% a$$b`: "/bin/a|x$HOME|100%|a$b", `@/bin/a "b" c`: "/bin/a|c", `-/bin/a 'b c'd`: "/bin/a|b cd", `/bin/a "open`: "/bin/a|open loose",
+		`/bin/a \101\u00e9\x41`: "/bin/a|AéA", `/bin/a \x4`: "/bin/a|\\x4 loose", `/bin/a \`: "/bin/a|\\ loose",
+	} {
+		all := Parse("/etc/systemd/system/x.service", "ExecStart="+text)
+		if len(all) != 1 {
+			t.Fatalf("%s gives %v", text, all)
+		}
+		got := strings.Join(all[0].Words, "|")
+		if all[0].Loose {
+			got += " loose"
+		}
+		if got != want {
+			t.Errorf("%s gives %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestServicesThatSystemdWasAskedForAreFound(t *testing.T) {
+	run := t.TempDir()
+	put := func(file string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(run, file)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(run, file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("systemd/transient/a.service")
+	put("systemd/transient/a.timer")
+	put("user/1000/systemd/transient/b.service")
+	put("user/1001/systemd/transient/c.service")
+	put("user/1000/systemd/transient/d.service/x")
+	got := strings.ReplaceAll(strings.Join(Services(run, 1000), " "), run, "")
+	if got != "/systemd/transient/a.service /user/1000/systemd/transient/b.service" {
+		t.Errorf("got %s", got)
+	}
+	if err := os.Mkdir(filepath.Join(run, "user/1002"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(run, "user/1001/systemd"), filepath.Join(run, "user/1002/systemd")); err != nil {
+		t.Fatal(err)
+	}
+	if got := Services(run, 1002); len(got) != 1 {
+		t.Errorf("a link leads to another user's: %v", got)
+	}
+}
+
+func FuzzUnit(f *testing.F) {
+	f.Add(`@/bin/sh "a\x41" 'b' %% $$ ${X}`)
+	f.Fuzz(func(t *testing.T, s string) { Parse("/systemd/x.service", "ExecStart="+s) }) // must not panic
+}

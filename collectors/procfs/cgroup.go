@@ -18,6 +18,31 @@ func Container(proc fs.FS, pid int32) (string, error) {
 	return parseCgroup(string(b)), nil
 }
 
+// Unit gives the unit of systemd that a process is in, by the last name in its cgroup;
+// "": none.
+func Unit(proc fs.FS, pid int32) (string, error) {
+	b, _, err := readFile(proc, pid, "cgroup", maxCgroup)
+	if err != nil {
+		return "", err
+	}
+	return parseUnit(string(b)), nil
+}
+
+// parseUnit looks at the tree that systemd keeps: the one of version 2, or its own.
+func parseUnit(text string) string {
+	unit := ""
+	for line := range strings.Lines(text) {
+		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(parts) != 3 || parts[1] != "" && parts[1] != "name=systemd" {
+			continue
+		}
+		if name := parts[2][strings.LastIndexByte(parts[2], '/')+1:]; strings.HasSuffix(name, ".service") {
+			unit = name
+		}
+	}
+	return unit
+}
+
 // containerID is the end of a cgroup's name: docker-ID.scope, cri-containerd-ID.scope,
 // libpod-ID.scope, or ID alone.
 var containerID = regexp.MustCompile(`^(?:[a-z-]+[-:])?([0-9a-f]{64})(?:\.scope)?$`)

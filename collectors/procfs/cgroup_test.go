@@ -33,6 +33,21 @@ func TestContainersAreFoundInCgroups(t *testing.T) {
 	}
 }
 
+func TestUnitsAreFoundInCgroups(t *testing.T) {
+	for text, want := range map[string]string{
+		"0::/system.slice/run-r1.service\n":                                      "run-r1.service",
+		"0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service\n": "x.service",
+		"9:name=systemd:/system.slice/x.service\n8:pids:/y.service\n0::/\n":      "x.service",
+		"0::/user.slice/session-1.scope\n":                                       "",
+		"0::/\n":                                                                 "",
+		"junk":                                                                   "",
+	} {
+		if got := parseUnit(text); got != want {
+			t.Errorf("%q is in %q, want %q", text, got, want)
+		}
+	}
+}
+
 func FuzzParseCgroup(f *testing.F) {
 	f.Add("0::/system.slice/docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope\n")
 	f.Fuzz(func(t *testing.T, text string) {

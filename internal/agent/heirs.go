@@ -19,7 +19,11 @@ func (a *Agent) fromOutside(ev event.Event) (facts []event.Event, taken bool) {
 	if a.passes(ev) {
 		return nil, true
 	}
-	return a.followStarter(ev)
+	if facts, taken := a.followStarter(ev); taken {
+		return facts, true
+	}
+	a.noteAsk(ev)
+	return nil, false
 }
 
 // An encounter is what a look at a process and the file that it came upon gives.

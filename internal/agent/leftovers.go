@@ -40,6 +40,9 @@ type leftovers struct {
 	patience patience
 	starters map[event.ProcID]*starter
 	words    map[event.FileKey]words
+	asks     map[event.ProcID]*ask // handover.go
+	summoned time.Time             // until when starters were last
+	run      string                // where systemd keeps the units that it writes
 }
 
 // A leftover is one of them, with who pays for it.
@@ -53,7 +56,7 @@ func newLeftovers() leftovers {
 	return leftovers{
 		files: map[event.FileKey]*leftover{}, names: map[string]event.FileKey{}, owners: map[string]int{},
 		queue: make(chan event.Left, leftQueue), passed: map[event.ProcID]time.Time{},
-		starters: map[event.ProcID]*starter{}, words: map[event.FileKey]words{},
+		starters: map[event.ProcID]*starter{}, words: map[event.FileKey]words{}, asks: map[event.ProcID]*ask{}, run: "/run",
 	}
 }
 

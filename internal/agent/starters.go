@@ -18,7 +18,10 @@ import (
 // one that does what the file says is an heir, and the others are let go.
 
 // A starter is such a service, or what it has forked and what runs nothing else yet.
-type starter struct{ files map[event.FileKey]bool }
+type starter struct {
+	files map[event.FileKey]bool
+	until time.Time // it was summoned until then (handover.go); zero: it was not
+}
 
 // A word is an order that a file gives.
 type word struct {
@@ -77,27 +80,36 @@ func (a *Agent) findStarters() {
 	if len(files) == 0 {
 		return
 	}
+	w := a.sensors.marks()
+	if w == nil {
+		return
+	}
+	a.eachStarter(func(id event.ProcID, _ string) {
+		for _, f := range files {
+			a.heed(id, f.File)
+		}
+		if err := w.Watch(id); err != nil {
+			a.log.Warn("watch what starts others", "pid", id.PID, "error", err)
+		}
+	})
+}
+
+// eachStarter calls do for every starter that runs.
+func (a *Agent) eachStarter(do func(event.ProcID, string)) {
 	pids, err := procfs.PIDs(a.host.Proc)
 	if err != nil {
 		a.log.Warn("look for what starts others", "error", err)
 		return
 	}
-	w := a.sensors.marks()
 	for _, pid := range pids {
 		comm, err := procfs.Comm(a.host.Proc, pid)
-		if err != nil || !orders.Starter(comm) || w == nil {
+		if err != nil || !orders.Starter(comm) {
 			continue
 		}
 		id, err := procfs.Identify(a.host.Proc, pid)
 		starts := false // its program can be on a file system that makes us wait
-		if err != nil || !a.left.patience.look(func() { starts = a.isStarter(comm, id) }) || !starts {
-			continue
-		}
-		for _, f := range files {
-			a.heed(id, f.File)
-		}
-		if err := w.Watch(id); err != nil {
-			a.log.Warn("watch what starts others", "pid", pid, "error", err)
+		if err == nil && a.left.patience.look(func() { starts = a.isStarter(comm, id) }) && starts {
+			do(id, comm)
 		}
 	}
 }
@@ -121,9 +133,15 @@ func (a *Agent) followStarter(ev event.Event) (facts []event.Event, taken bool) 
 	if s == nil {
 		return nil, false
 	}
+	if a.dismissed(ev.Proc, ev.Time) {
+		return a.passOver(ev.Proc), true
+	}
 	switch b := ev.Body.(type) {
 	case event.Exit:
 		a.forgetStarter(ev.Proc)
+		a.passOver(ev.Proc) // what it did to files is told later
+	case event.FileDelete:
+		a.left.removed(b.Path) // a unit of somebody's asking
 	case event.FileOpen:
 		if _, ok := a.left.get(b.File); ok && b.Read {
 			a.heed(ev.Proc, b.File)
@@ -132,19 +150,15 @@ func (a *Agent) followStarter(ev event.Event) (facts []event.Event, taken bool) 
 		if orders.Passing(b.Path) || b.Snapshot {
 			return nil, true
 		}
+		facts = a.lateHeirs(a.findUnits(ev.Time))
 		a.forgetStarter(ev.Proc)
-		w, ok := a.obeyed(s, b)
+		h, ok := a.starts(s, ev, b)
 		if !ok {
-			return a.passOver(ev.Proc), true
+			a.passOver(ev.Proc)
+			return facts, true
 		}
-		f, _ := a.left.get(w.file)
 		a.lineage.Add(ev.Proc)
-		return []event.Event{
-			{Time: ev.Time, Proc: ev.Proc, Source: ev.Source, Body: event.Heir{
-				File: w.file, Path: w.path, Comm: b.Comm, Parent: b.Parent, UID: b.UID, Changed: f.Changed, Left: &f, Said: w.order.Text, Alone: w.alone && !w.order.Loose,
-			}},
-			ev,
-		}, true
+		return append(facts, event.Event{Time: ev.Time, Proc: ev.Proc, Source: ev.Source, Body: h}, ev), true
 	}
 	return nil, true
 }
@@ -155,8 +169,17 @@ func (a *Agent) forgetStarter(id event.ProcID) {
 	delete(a.left.starters, id)
 }
 
+// starts says on which order a starter has started a process.
+func (a *Agent) starts(s *starter, ev event.Event, x event.Exec) (event.Heir, bool) {
+	if w, ok := a.obeyed(s, ev.Proc, x); ok {
+		f, _ := a.left.get(w.file)
+		return heirOf(w, f, x), true
+	}
+	return a.bygone(ev, x)
+}
+
 // obeyed gives the order that an exec follows.
-func (a *Agent) obeyed(s *starter, x event.Exec) (word, bool) {
+func (a *Agent) obeyed(s *starter, id event.ProcID, x event.Exec) (word, bool) {
 	a.left.Lock()
 	keys := make([]event.FileKey, 0, len(s.files))
 	for k := range s.files {
@@ -165,7 +188,7 @@ func (a *Agent) obeyed(s *starter, x event.Exec) (word, bool) {
 	a.left.Unlock()
 	for _, k := range keys {
 		for _, w := range a.ordersOf(k) {
-			if w.order.Obeys(x) {
+			if w.order.Obeys(x) && a.ofUnit(id, w) {
 				return w, true
 			}
 		}

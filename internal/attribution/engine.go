@@ -130,7 +130,11 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 	case event.Heir:
 		return e.heir(ev, b)
 	case event.Left:
-		e.told(b)
+		if b.How.Asked() {
+			e.handed(ev, b)
+		} else {
+			e.told(b)
+		}
 		return nil
 	case event.Skill:
 		g := e.gateway(b.Gateway)

@@ -12,6 +12,7 @@ var sources = map[string]event.EvidenceSource{
 	"working_directory":  event.FromKernel,
 	"gateway_process":    event.FromKernel,
 	"file_provenance":    event.FromKernel,
+	"handed_over":        event.FromProc,
 	"script_written_by":  event.FromKernel,
 	"heir":               event.FromKernel,
 	"environment_marker": event.FromProc,

@@ -54,7 +54,10 @@ func (e *Engine) ofHeir(a *event.Attribution, s *Scope, ev event.Event) {
 		verb = "runs"
 	}
 	how := fmt.Sprintf("process %d (%s), outside of OpenClaw's trees, %s that file", s.exec.root.PID, h.act.Comm, verb)
-	if h.act.Said != "" {
+	switch {
+	case l.How.Asked():
+		how = fmt.Sprintf("systemd started process %d (%s), outside of OpenClaw's trees, as it was asked to: %.200q", s.exec.root.PID, h.act.Comm, h.act.Said)
+	case h.act.Said != "":
 		how = fmt.Sprintf("process %d (%s), outside of OpenClaw's trees, was started on the word of that file, which says %.200q", s.exec.root.PID, h.act.Comm, h.act.Said)
 		if !h.act.Alone {
 			how += " among others"
@@ -76,7 +79,7 @@ func (e *Engine) ofHeir(a *event.Attribution, s *Scope, ev event.Event) {
 		a.Confidence, a.Candidates = event.Ambiguous, all
 	default:
 		a.Skill, a.Confidence = &all[0], event.Weak
-		if (h.act.Program || h.act.Alone) && !l.Changed && (by.Confidence == event.Certain || by.Confidence == event.Strong) {
+		if (h.act.Program || h.act.Alone) && !l.Changed && l.How != event.LeftPerhaps && (by.Confidence == event.Certain || by.Confidence == event.Strong) {
 			a.Confidence = event.Strong
 		}
 	}

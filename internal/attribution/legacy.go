@@ -132,12 +132,19 @@ func (e *Engine) Leaves(s *Scope, ev event.Event) (event.Left, bool) {
 	if s == nil || l.Path == "" || pseudo(l.Path) || s.boxed() {
 		return l, false
 	}
-	if s.role == event.RoleHeir {
-		l.Hops = s.exec.heir.of.Hops + 1
-	} else if s.script != nil && s.script.left != nil {
-		l.Hops = s.script.left.Hops + 1
-	}
+	l.Hops = s.hops()
 	return l, l.Hops <= maxHops
+}
+
+// hops counts the files that led from a tool call to what the process leaves.
+func (s *Scope) hops() int {
+	switch {
+	case s.role == event.RoleHeir:
+		return s.exec.heir.of.Hops + 1
+	case s.script != nil && s.script.left != nil:
+		return s.script.left.Hops + 1
+	}
+	return 0
 }
 
 // boxed reports whether the gateway has mounts of its own: its paths are other files
@@ -263,6 +270,26 @@ func (e *Engine) Overlooked() uint64 {
 	return n
 }
 
+// handed takes in a unit that systemd wrote because a process of a tool call asked
+// for it, or may have. Who else may have is told of in the same way.
+func (e *Engine) handed(ev event.Event, left event.Left) {
+	s := e.scopes[ev.Proc]
+	if !s.Role().ByTool() || s.boxed() {
+		return
+	}
+	if left.Hops = s.hops(); left.Hops > maxHops {
+		return
+	}
+	l := &legacy{Left: left, scope: s, ev: ev}
+	if old := e.left.find(left.File, left.Path); old != nil {
+		if !old.How.Asked() {
+			return // a tool call wrote it itself
+		}
+		l.before = authors(old, s)
+	}
+	e.left.put(l)
+}
+
 // told takes in a file that was left behind before the agent started.
 func (e *Engine) told(l event.Left) { e.left.put(&legacy{Left: l}) }
 
@@ -337,14 +364,18 @@ func provenance(l *legacy, by event.Attribution) event.Evidence {
 	if by.Skill != nil {
 		who += fmt.Sprintf(" of skill %s (%s)", by.Skill.Name, by.Confidence)
 	}
-	detail := fmt.Sprintf("%s was %s for %s", l.Path, l.How, who)
+	kind, detail := "file_provenance", fmt.Sprintf("%s was %s for %s", l.Path, l.How, who)
+	if l.How.Asked() {
+		kind = "handed_over"
+		detail += ", by " + l.Asker
+	}
 	if l.Hops > 0 {
 		detail += fmt.Sprintf(", which itself acted on a file left behind: %d such steps", l.Hops)
 	}
 	if l.Changed {
 		detail += "; others have changed it since"
 	}
-	return event.Evidence{Kind: "file_provenance", Detail: detail, Time: l.At}
+	return event.Evidence{Kind: kind, Detail: detail, Time: l.At}
 }
 
 // maxChain bounds the evidence of earlier steps.
@@ -354,7 +385,7 @@ const maxChain = 8
 func Chain(all []event.Evidence) []event.Evidence {
 	var chain []event.Evidence
 	for _, e := range all {
-		if (e.Kind == "file_provenance" || e.Kind == "heir") && len(chain) < maxChain {
+		if (e.Kind == "file_provenance" || e.Kind == "handed_over" || e.Kind == "heir") && len(chain) < maxChain {
 			chain = append(chain, e)
 		}
 	}

@@ -278,3 +278,61 @@ func TestWhatARememberedProcessRunsOfItsOwnChangesNothing(t *testing.T) {
 	f.fork(10, 901, 900)
 	f.want(12, f.exec(10, 901, 900, "/", "curl"), "weather strong", "old", "call1")
 }
+
+// A unit that systemd wrote for process pid+1 of a tool call, or perhaps for it.
+func (f *film) hands(sec float64, pid int32, how event.LeftHow, unit string) {
+	f.push(sec, proc(pid+1), event.Left{Path: unit, File: key(unit), How: how, At: at(sec), Asker: fmt.Sprintf("process %d (systemd-run sh -c x)", pid+1)})
+}
+
+const transient = "/run/systemd/transient/run-r1.service"
+
+func started(unit string) event.Heir {
+	return event.Heir{File: key(unit), Path: unit, Comm: "sh", Said: `"/bin/sh" "-c" "x"`, Alone: true}
+}
+
+func TestWhatSystemdWasAskedForIsTheAskers(t *testing.T) {
+	f := newFilm(t)
+	f.leaves(1, weather, 100)
+	f.hands(2, 100, event.LeftAsked, transient)
+	a := f.want(102, f.heir(3, 900, started(transient)), "weather strong", "s100", "call100")
+	if got := evidence(a, "handed_over"); !strings.Contains(got, transient+" was asked of systemd for tool call call100 of skill weather (certain), by process 101 (systemd-run sh -c x)") {
+		t.Errorf("who asked is told as %q", got)
+	}
+	if got := evidence(a, "heir"); !strings.Contains(got, "systemd started process 900 (sh)") || !strings.Contains(got, "-c") {
+		t.Errorf("what systemd did is told as %q", got)
+	}
+}
+
+func TestWhatSystemdWasPerhapsAskedForIsWeak(t *testing.T) {
+	f := newFilm(t)
+	f.leaves(1, weather, 100)
+	f.hands(2, 100, event.LeftPerhaps, transient)
+	f.want(102, f.heir(3, 900, started(transient)), "weather weak", "s100", "call100")
+}
+
+func TestTwoWhoCanHaveAskedAreAmbiguous(t *testing.T) {
+	f := newFilm(t)
+	f.leaves(1, weather, 100)
+	f.leaves(5, notes, 200)
+	f.hands(6, 100, event.LeftPerhaps, transient)
+	f.hands(6, 200, event.LeftPerhaps, transient)
+	f.want(102, f.heir(7, 900, started(transient)), "ambiguous notes weather", "", "")
+}
+
+func TestWhatNobodyInATreeAskedForIsNobodys(t *testing.T) {
+	f := newFilm(t)
+	f.leaves(1, weather, 100)
+	f.push(2, proc(11), event.Left{Path: transient, File: key(transient), How: event.LeftAsked, At: at(2)}) // OpenClaw itself
+	f.push(2, proc(77), event.Left{Path: transient, File: key(transient), How: event.LeftAsked, At: at(2)})
+	if s := f.heir(3, 900, started(transient)); s != nil {
+		t.Errorf("it is %v", s.Role())
+	}
+}
+
+func TestAUnitThatAToolCallWroteItselfIsNotTheAskers(t *testing.T) {
+	f := newFilm(t)
+	f.leaves(1, notes, 200, transient)
+	f.leaves(5, weather, 100)
+	f.hands(6, 100, event.LeftAsked, transient)
+	f.want(102, f.heir(7, 900, started(transient)), "notes strong", "s200", "call200")
+}

@@ -156,6 +156,7 @@ type Left struct {
 	How     LeftHow
 	At      time.Time
 	By      Attribution // zero: not known yet
+	Asker   string      // LeftAsked, LeftPerhaps: the process that asked, for people
 	Hops    int         // files that led from the tool call to this one: 0 where it wrote this one itself
 	Changed bool        // as in Heir
 }
@@ -170,7 +171,14 @@ const (
 	LeftRenamed LeftHow = "put in place by a rename"
 	LeftLinked  LeftHow = "given a name"
 	LeftNoMore  LeftHow = "removed" // only Path and At count
+
+	// A unit that systemd wrote itself; Event.Proc asked for it. Nobody else is told of.
+	LeftAsked   LeftHow = "asked of systemd"
+	LeftPerhaps LeftHow = "perhaps asked of systemd" // others can have done so
 )
+
+// Asked reports whether systemd wrote the file, for whoever asked it to run something.
+func (h LeftHow) Asked() bool { return h == LeftAsked || h == LeftPerhaps }
 
 // FileOpen says that a file was opened with success.
 type FileOpen struct {
