@@ -8,10 +8,12 @@ import (
 	sqlite "modernc.org/sqlite/lib"
 )
 
-// vfsName is what SQLite calls its own way to files, without two things: that it
-// follows the symbolic links in a path by itself, and that it opens a -wal file for
-// writing, and makes it, whatever the mode is. It would read that /proc/self/fd/9
-// leads to /home/node, and open that on the host.
+// vfsName is what SQLite calls its own way to files, without three things. It
+// follows the symbolic links in a path by itself: it would read that
+// /proc/self/fd/9 leads to /home/node, and open that on the host. It opens a -wal
+// file for writing, and makes it, whatever the mode is. And as root it sets the
+// owner of -wal and -shm to what it is: that changes the file, and whoever watches
+// it for changes, as we do, is told of one for each reading.
 const vfsName = "clawwatch"
 
 // opener is what opens a file for SQLite: one of its functions.
@@ -46,6 +48,9 @@ func asIs() (string, error) {
 	at(ours).FxFullPathname = at(memory).FxFullPathname
 	open := opener(openToRead) // no closure: nothing that Go would free
 	at(ours).FxOpen = *(*uintptr)(unsafe.Pointer(&open))
+	if err := setNoOwner(tls, unix); err != nil {
+		return "", err
+	}
 	if rc := sqlite.Xsqlite3_vfs_register(tls, ours, 0); rc != sqlite.SQLITE_OK {
 		return "", fmt.Errorf("register %s: SQLite says %d", vfsName, rc)
 	}
@@ -59,6 +64,22 @@ func find(tls *libc.TLS, name string) (uintptr, error) {
 	}
 	defer libc.Xfree(tls, c)
 	return sqlite.Xsqlite3_vfs_find(tls, c), nil
+}
+
+// setNoOwner makes SQLite leave the owners of files alone, in the whole process:
+// of databases of our own too, which are ours anyway.
+func setNoOwner(tls *libc.TLS, unix uintptr) error {
+	name, err := libc.CString("fchown")
+	if err != nil {
+		return err
+	}
+	defer libc.Xfree(tls, name)
+	none := func(_ *libc.TLS, _ int32, _, _ uint32) int32 { return 0 }
+	set := *(*func(tls *libc.TLS, vfs, name, call uintptr) int32)(unsafe.Pointer(&at(unix).FxSetSystemCall))
+	if rc := set(tls, unix, name, *(*uintptr)(unsafe.Pointer(&none))); rc != sqlite.SQLITE_OK {
+		return fmt.Errorf("replace fchown: SQLite says %d", rc)
+	}
+	return nil
 }
 
 // openToRead opens a file as SQLite's own way does, but a -wal file only to read

@@ -40,6 +40,33 @@ func TestWhatIsReadCannotBeWritten(t *testing.T) {
 	}
 }
 
+// As root SQLite would set the owner of what it opens beside the database. The
+// agent sees changes of these files, and would read again for each reading.
+func TestReadingChangesNothingOfAFile(t *testing.T) {
+	_, r := agent(t, "")
+	os.Remove(r.name())
+	writer, _, _ := startWriter(t, "WRITER", r.name())
+	writer.Process.Kill() // a crash leaves -wal and -shm
+	writer.Wait()
+	of := func() (states []unix.Timespec) {
+		for _, name := range names(t, r.agentDir()) {
+			var st unix.Stat_t
+			if err := unix.Lstat(filepath.Join(r.agentDir(), name), &st); err != nil {
+				t.Fatal(err)
+			}
+			states = append(states, st.Ctim)
+		}
+		return states
+	}
+	before := of()
+	if seen := len(calls(r)); seen == 0 {
+		t.Error("no row was read")
+	}
+	if after := of(); len(before) != 3 || !slices.Equal(before, after) {
+		t.Errorf("the files were changed at %v, and by reading at %v", before, after)
+	}
+}
+
 // openModes gives the widest access mode of the files in a directory that this
 // process has open.
 func openModes(t *testing.T, dir string) map[string]int {
