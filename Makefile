@@ -9,7 +9,7 @@ OTELCOL   = $(CACHE)/otelcol-test
 LINTER    = $(CACHE)/golangci-lint-v2.6.0
 ARGS     ?=
 
-.PHONY: help build run test unit e2e lint generate generate-check bench deps deps-lint clean
+.PHONY: help build run test unit e2e lint generate generate-check bench bench-turns deps deps-lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ e2e: $(OTELCOL) ## the real OpenClaw, the real kernel, the real collector
 
 bench: build ## what the agent costs, with and without it; ARGS=-short takes minutes and not an hour
 	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" $(GO) run ./testdata/bench -agent bin/clawwatch $(ARGS)
+
+bench-turns: ## how long turns of the real OpenClaw take beside the agent; ROUNDS=7 takes twenty minutes
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" CLAWWATCH_TURNS=$(or $(ROUNDS),7) $(GO) test -count=1 -timeout 90m -v -run '^TestTurns$$' ./testdata/openclaw
 
 lint: $(LINTER) ## formatting, vet, static checks
 	$(LINTER) run ./...

@@ -39,10 +39,10 @@ const (
 // index takes its lock for some microseconds to see whether it still lives. A
 // writer with any busy timeout does not notice; OpenClaw's is 5 s or more.
 //
-// No file is made. Where a -wal file exists, it and its -shm file are opened as
-// they are (readonly_shm). Where none does, nobody writes, and the database is
-// read as a plain file (immutable): SQLite would make an empty -wal otherwise. So
-// that the answer stays true while SQLite opens, our lock comes first: a gateway
+// No file is made, and none is open for writing. Where a -wal file exists, it and
+// its -shm file are opened to read (openToRead, readonly_shm). Where none does,
+// nobody writes, and the database is read as a plain file (immutable): SQLite would
+// ask for a -wal otherwise. So that the answer stays true while SQLite opens, our lock comes first: a gateway
 // that ends meanwhile cannot delete its -wal, and leaves it to the next one, as
 // with any other reader.
 type connection struct {

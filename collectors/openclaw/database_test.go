@@ -113,11 +113,8 @@ func TestAWriterIsNeverRefusedAndNoFileIsMade(t *testing.T) {
 	os.Remove(r.name())
 	_, stdin, stdout := startWriter(t, "WRITER", r.name())
 	seen := 0
-	for seen < 500 {
+	for seen < 500 || r.said.Fidelity != "complete" { // a reading can fail: the next one goes on
 		seen += len(calls(r))
-	}
-	if r.said.Fidelity != "complete" {
-		t.Errorf("coverage %+v", r.said)
 	}
 	stdin.Close()
 	var written, refused int

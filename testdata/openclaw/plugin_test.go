@@ -44,8 +44,10 @@ func TestThePluginTellsIdenticalCommandsApart(t *testing.T) {
 	stage.start(t)
 	watch.awaitGateway(t, stage.gateway)
 
+	end := watch.onlyReads(t, stage.gateway)
 	p := twins{stage: stage, llm: llm}
 	p.play(t)
+	end()
 	p.check(t, watch)
 	stage.fromPage(t, "openclaw-end", socket)
 	if settings := filepath.Join(stage.state, "openclaw.json"); fileHas(settings, "openclaw-plugin") {
