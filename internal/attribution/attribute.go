@@ -76,7 +76,11 @@ func (e *Engine) attribute(s *Scope, ev event.Event) *event.Attribution {
 		e.ofExecution(a, s, ev, true)
 		return a
 	}
-	if g := s.origin.gateway; !g.records(s.origin) || !e.inProcess(a, s, ev) && !e.ownNetwork(a, g, ev) {
+	g := s.origin.gateway
+	switch {
+	case g.server == ev.Proc && lists(ev):
+		a.Evidence = []event.Evidence{{Kind: "gateway_process", Detail: "opened by OpenClaw's main thread, which so lists the skills; what a tool call reads is opened by another"}}
+	case !g.records(s.origin) || !e.inProcess(a, s, ev) && !e.ownNetwork(a, g, ev):
 		a.Evidence = []event.Evidence{{Kind: "gateway_process", Detail: "done by OpenClaw itself; no recorded tool call explains it"}}
 	}
 	return a
@@ -214,6 +218,13 @@ func callIDs(calls []*call) string {
 
 func fill(a *event.Attribution, c *call) {
 	a.Agent, a.Session, a.SessionKey, a.Run, a.ToolCall = c.session.agent, c.session.id, c.session.key, c.Run, c.ID
+}
+
+// lists reports whether a gateway looks at a SKILL.md to list its skills: it does that
+// on its main thread, and opens a file for a tool call on another.
+func lists(ev event.Event) bool {
+	b, ok := ev.Body.(event.FileOpen)
+	return ok && b.TID == ev.Proc.PID && path.Base(b.Path) == "SKILL.md" && !b.Write
 }
 
 // inProcess attributes a file access of OpenClaw's own process to the tool call

@@ -43,6 +43,7 @@ import (
 //	SKILL.md read by the tool for it in this run    call → skill     noteReads       good where it is the only one
 //	SKILL.md printed by a command                   call → skill     noteReads,      the same, once it was seen to be opened; beside
 //	                                                                   opened          an earlier skill ambiguous
+//	SKILL.md opened by the gateway's main thread    none             lists           speaks against: so the skills are listed, and no call reads
 //	SKILL.md read in the run that spawned this      call → skill     reads           as in this run, for its first run
 //	  session
 //	read in an earlier run, or by the sessions      call → skill     reads           weak
