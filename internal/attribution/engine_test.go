@@ -172,7 +172,7 @@ func TestTheGatewaysOwnReadBelongsToTheCallThatNamesThePath(t *testing.T) {
 	f.want(30, f.open(20, 10, "/home/dev/.ssh/id_ed25519"), "none", "", "")
 	f.read(40, "alice", "r1", "c2", weather+"/SKILL.md")
 	f.want(42, f.open(40.2, 10, weather+"/SKILL.md"), "none", "", "") // by its main thread: it lists the skills
-	f.want(43, f.push(42.3, proc(10), event.FileOpen{Path: weather + "/SKILL.md", Read: true, TID: 17}), "weather strong", "alice", "c2")
+	f.want(44, f.push(42.3, proc(10), event.FileOpen{Path: weather + "/SKILL.md", Read: true, TID: 17}), "weather strong", "alice", "c2")
 }
 
 func TestTheServiceShapeIsUnderstood(t *testing.T) {
