@@ -516,7 +516,16 @@ type Skill struct {
 	Declares  Declared  // what its SKILL.md says that it needs
 	EnvNames  []string  // variable names that look like secrets and occur in its files
 	Links     []string  // symbolic links in the root that lead to Dir
-	Err       string    // why hash or metadata are incomplete
+	Scripts   []SkillScript
+	Err       string // why hash or metadata are incomplete
+}
+
+// A SkillScript is a file of a skill that looks like code, so that a copy of it can be
+// known by its content.
+type SkillScript struct {
+	Path    string // below the skill's directory
+	SHA256  string // of the content
+	Changed int64  // ns since 1970, as in FileID: it had this content then, and may not have had it before
 }
 
 // Declared is what a SKILL.md says of what its skill needs: in the requirements
