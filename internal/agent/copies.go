@@ -1,0 +1,403 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/clawwatch/clawwatch/collectors/digest"
+	"github.com/clawwatch/clawwatch/internal/event"
+)
+
+// Who merely reads a file that was left behind is followed for a moment, because it may
+// make a copy: a regular file that it makes in that moment, and that has the same content
+// then, is left behind as well, by whom the first one is. Whoever copies by way of an
+// archive, a pipe or a shell's redirection does not make the file that it reads for.
+
+// Bounds on readers and what they make.
+const (
+	reading     = 2 * time.Second // that a reader is followed
+	maxReaders  = 64              // at once
+	maxMoments  = 16              // of one process
+	maxRead     = 64              // files that were left behind, by one reader
+	maxMade     = 256             // files, by one reader
+	maxCopy     = 4 << 20         // bytes that are compared
+	maxKept     = 256 << 10       // bytes of a file whose digest is kept, for when it is gone
+	maxStory    = 2048            // bytes: who copies copies is not followed for ever
+	maxOwed     = 1024            // copies of files of which it is not known yet who left them
+	owedFor     = 30 * time.Second
+	readersLook = 500 * time.Millisecond
+)
+
+// A reader is a process that has read files that were left behind.
+type reader struct {
+	id    event.ProcID
+	comm  string
+	uid   uint32
+	image *event.Exec // what it has run since
+	since time.Time
+	read  []event.FileKey
+	made  []made
+}
+
+// A made is a file that a reader made.
+type made struct {
+	path string
+	file event.FileKey
+}
+
+// followReader keeps an eye on a process that has read a file, and lets it go where
+// there are too many, or it had its time.
+func (a *Agent) followReader(id event.ProcID, h event.Heir) []event.Event {
+	l := &a.left
+	l.Lock()
+	r := l.readers[id]
+	if r == nil && len(l.readers) < maxReaders && l.moments[id] < maxMoments {
+		if len(l.moments) >= maxPassing {
+			clear(l.moments)
+		}
+		l.moments[id]++
+		r = &reader{id: id, comm: h.Comm, uid: h.UID, since: time.Now()}
+		l.readers[id] = r
+		select {
+		case l.begun <- struct{}{}:
+		default: // it is awake
+		}
+	}
+	if r != nil {
+		if len(r.read) < maxRead && !slices.Contains(r.read, h.File) {
+			r.read = append(r.read, h.File)
+		}
+		l.pass(id)
+	}
+	l.Unlock()
+	if r == nil {
+		return a.passOver(id)
+	}
+	return nil
+}
+
+// stopReading forgets a reader that turns out to be an heir.
+func (a *Agent) stopReading(id event.ProcID) {
+	a.left.Lock()
+	defer a.left.Unlock()
+	delete(a.left.readers, id)
+}
+
+// readOn takes in what a process does that has read a file left behind. It gives what
+// is to be said where it acts on such a file after all: while it is marked, the sensor
+// does not tell of it as of one from outside.
+func (a *Agent) readOn(ev event.Event) []event.Event {
+	switch b := ev.Body.(type) {
+	case event.FileOpen:
+		if b.Attempted || b.PathOnly || b.Directory {
+			return nil
+		}
+		h := event.Heir{File: b.File, Path: b.Path, Write: b.Write && !b.Read}
+		if _, known := a.left.get(b.File); known && !b.Create {
+			if b.Write {
+				a.changed(b.File)
+			}
+			return a.actsAfterAll(ev, h)
+		}
+		if (b.Create || b.Emptied) && b.File != (event.FileKey{}) && !b.Unresolved && !b.Truncated {
+			a.makes(ev.Proc, made{b.Path, b.File})
+		}
+	case event.FileRename:
+		a.left.Lock()
+		defer a.left.Unlock()
+		if r := a.left.readers[ev.Proc]; r != nil {
+			for i := range r.made {
+				if r.made[i].path == b.Old {
+					r.made[i].path = b.New
+				}
+			}
+		}
+	case event.Exec:
+		a.left.Lock()
+		if r := a.left.readers[ev.Proc]; r != nil {
+			r.image = &b
+		}
+		a.left.Unlock()
+		h := event.Heir{File: event.FileKey{Dev: b.File.Dev, Inode: b.File.Inode}, Path: b.Path, Program: true, Comm: b.Comm, Parent: b.Parent, UID: b.UID}
+		if _, known := a.left.get(h.File); known {
+			return a.actsAfterAll(ev, h)
+		}
+	case event.Exit:
+		a.left.Lock()
+		defer a.left.Unlock()
+		if r := a.left.readers[ev.Proc]; r != nil {
+			a.left.end(r)
+		}
+	}
+	return nil
+}
+
+// actsAfterAll looks once more at a process that was only seen to read.
+func (a *Agent) actsAfterAll(ev event.Event, h event.Heir) []event.Event {
+	a.left.Lock()
+	if r := a.left.readers[ev.Proc]; r != nil && !h.Program {
+		h.Comm, h.UID, h.Image = r.comm, r.uid, r.image
+	}
+	a.left.Unlock()
+	if h.Write {
+		return nil
+	}
+	facts := a.heir(event.Event{Time: ev.Time, Proc: ev.Proc, Source: ev.Source, Body: h}, h)
+	if len(facts) == 0 {
+		return nil
+	}
+	a.mark(ev.Proc)
+	return append(facts, ev)
+}
+
+func (a *Agent) makes(id event.ProcID, m made) {
+	a.left.Lock()
+	defer a.left.Unlock()
+	if r := a.left.readers[id]; r != nil && len(r.made) < maxMade {
+		r.made = append(r.made, m)
+	}
+}
+
+// end has what a reader made looked at.
+func (l *leftovers) end(r *reader) {
+	delete(l.readers, r.id)
+	if len(r.made) == 0 {
+		return
+	}
+	select {
+	case l.ended <- r:
+	default:
+		l.missed.Add(uint64(len(r.made)))
+	}
+}
+
+// watchCopies has copies watched that readers make, until ctx is done.
+func (a *Agent) watchCopies(ctx context.Context) {
+	look := time.NewTimer(readersLook)
+	defer look.Stop()
+	var owed []event.Left
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.left.begun:
+			look.Reset(readersLook)
+		case r := <-a.left.ended:
+			if owed = append(owed, a.settle(r)...); len(owed) > 0 {
+				look.Reset(readersLook)
+			}
+		case <-look.C:
+			more := a.letGo(time.Now())
+			if owed = a.settleOwed(owed); more || len(owed) > 0 {
+				look.Reset(readersLook)
+			}
+		}
+	}
+}
+
+// letGo lets those readers go that had their moment, and reports whether there are
+// others.
+func (a *Agent) letGo(now time.Time) (more bool) {
+	a.left.Lock()
+	var over []event.ProcID
+	for id, r := range a.left.readers {
+		if now.Sub(r.since) < reading {
+			more = true
+			continue
+		}
+		over = append(over, id)
+		a.left.end(r)
+	}
+	a.left.Unlock()
+	for _, id := range over {
+		a.passOver(id)
+		if a.lineage.Has(id) { // an heir, in this moment
+			a.left.Lock()
+			delete(a.left.passed, id)
+			a.left.Unlock()
+			a.mark(id)
+		}
+	}
+	return more
+}
+
+// mark has a process followed that may have been let go.
+func (a *Agent) mark(id event.ProcID) {
+	if w := a.sensors.marks(); w != nil {
+		_ = w.Watch(id) // it is gone
+	}
+}
+
+// settle looks for copies among what a reader made, and has them watched. It gives
+// those of which it is not known yet who left the first one.
+func (a *Agent) settle(r *reader) (owed []event.Left) {
+	w := a.fileWatcher()
+	if w == nil {
+		return nil
+	}
+	originals := a.originals(r)
+	for _, m := range r.made {
+		if _, known := a.left.get(m.file); known {
+			continue // a tool call's, or changed by this reader
+		}
+		c, of, ok := a.compare(m, originals)
+		if !ok {
+			continue
+		}
+		c.left.Story = fmt.Sprintf("by %s (uid %d) from %s, which was %s", r.comm, r.uid, of.Path, of.How)
+		if of.Story != "" {
+			c.left.Story += " " + of.Story
+		}
+		if len(c.left.Story) > maxStory {
+			c.file.Close() //nolint:errcheck // it was only read
+			continue
+		}
+		for _, k := range a.left.add(c.left, c.links) {
+			_ = w.UnwatchFile(k) // the sensor fails: it is replaced, and told anew
+		}
+		err := w.WatchFile(c.left.File)
+		if err == nil {
+			err = digest.Same(c.file, c.id) // who changes it from now on is told of
+		}
+		c.file.Close() //nolint:errcheck // it was only read
+		if err != nil {
+			a.left.drop(c.left.File)
+			_ = w.UnwatchFile(c.left.File)
+			a.left.missed.Add(1)
+			continue
+		}
+		a.emit(event.Event{Time: c.left.At, Source: event.SourceAgent, Body: c.left})
+		if owed = append(owed, c.left); c.left.By.Gateway != "" {
+			owed = owed[:len(owed)-1]
+			a.left.offer(c.left) // for the store
+		}
+	}
+	return owed[:min(len(owed), maxOwed)]
+}
+
+// settleOwed has those copies kept of which it is known by now who left the first one.
+func (a *Agent) settleOwed(owed []event.Left) []event.Left {
+	return slices.DeleteFunc(owed[:min(len(owed), maxOwed)], func(c event.Left) bool {
+		of, known := a.left.get(c.Of)
+		if !known || time.Since(c.At) > owedFor {
+			return true
+		}
+		if of.By.Gateway == "" {
+			return false
+		}
+		c.By, c.Of = of.By, event.FileKey{}
+		a.left.offer(c)
+		return true
+	})
+}
+
+// An original is a file that was left behind and read, with its content.
+type original struct {
+	event.Left
+	sum  string
+	size uint64
+}
+
+// originals looks at what a reader read. Of one that is gone, as the one that mv leaves
+// when it has made another, what was known before has to do.
+func (a *Agent) originals(r *reader) []original {
+	var all []original
+	for _, k := range r.read {
+		f, known := a.left.get(k)
+		if !known {
+			continue
+		}
+		o := original{Left: f, sum: f.SHA256, size: f.Size}
+		if c, ok := a.openLeft(f.Path, f.File, maxCopy); ok {
+			o.sum, _ = digest.Sum(c.file, c.id)
+			o.size = c.id.Size
+			c.file.Close() //nolint:errcheck // it was only read
+		}
+		if o.sum != "" && o.size > 0 {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// A candidate is a file that may be a copy, open.
+type candidate struct {
+	file  *os.File
+	id    event.FileID
+	links uint32
+	born  int64
+	left  event.Left // if it is one
+}
+
+// compare says which original a file is a copy of; then the file is open.
+func (a *Agent) compare(m made, originals []original) (candidate, event.Left, bool) {
+	if len(originals) == 0 {
+		return candidate{}, event.Left{}, false
+	}
+	c, ok := a.openLeft(m.path, m.file, maxCopy)
+	if !ok {
+		return candidate{}, event.Left{}, false
+	}
+	sum := ""
+	for _, o := range originals {
+		if o.size != c.id.Size {
+			continue
+		}
+		if sum == "" {
+			var err error
+			if sum, err = digest.Sum(c.file, c.id); err != nil {
+				break
+			}
+		}
+		if o.sum != sum {
+			continue
+		}
+		c.left = event.Left{
+			Path: m.path, File: m.file, Born: c.born, How: event.LeftCopied, At: time.Now(), By: o.By, Hops: o.Hops, Changed: o.Changed, SHA256: sum, Size: o.size,
+		}
+		if o.By.Gateway == "" {
+			c.left.Of = o.File
+		}
+		return c, o.Left, true
+	}
+	c.file.Close() //nolint:errcheck // it was only read
+	return candidate{}, event.Left{}, false
+}
+
+// openLeft opens the very file that the sensor spoke of, if that takes no time.
+func (a *Agent) openLeft(path string, file event.FileKey, limit int64) (candidate, bool) {
+	var c candidate
+	same := false
+	if !a.left.patience.look(func() {
+		f, id, err := digest.Open(path, limit)
+		if err != nil {
+			return
+		}
+		key, born, links, err := identify(path)
+		same = err == nil && key == (event.FileKey{Dev: id.Dev, Inode: id.Inode}) && is(path, key, file)
+		c = candidate{file: f, id: id, born: born, links: links}
+	}) {
+		return candidate{}, false
+	}
+	if !same && c.file != nil {
+		c.file.Close() //nolint:errcheck // it was only read
+	}
+	return c, same
+}
+
+// contentOf gives the digest of a small file as it is now, and its size.
+func (a *Agent) contentOf(f event.Left) (string, uint64) {
+	c, ok := a.openLeft(f.Path, f.File, maxKept)
+	if !ok {
+		return "", 0
+	}
+	defer c.file.Close()
+	sum, err := digest.Sum(c.file, c.id)
+	if err != nil {
+		return "", 0
+	}
+	return sum, c.id.Size
+}
