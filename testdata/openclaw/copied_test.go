@@ -14,8 +14,8 @@ import (
 // session that has read the skill runs the copy, and one that has read nothing.
 func (s *stage) copiedOut() hardCase {
 	const name = "copied out"
-	known := s.worst(truth.Right, name, "copyread", "wanderer")
-	unread := s.worst(truth.Unsure, name, "copynone", "wanderer")
+	known := s.sure(name, "copyread", "wanderer")
+	unread := s.doubted(truth.Unsure, "that a file is like a skill's does not say that the skill asked for it", name, "copynone", "wanderer")
 	file := filepath.Join(s.home, "tools", "plan-tool")
 	use := func(l string) model.Turn { return calls(run("bash %s %s", file, l)) }
 	return hardCase{
