@@ -39,27 +39,24 @@ func Open(path string, limit int64) (*os.File, event.FileID, error) {
 	return f, file, err
 }
 
-// Sum hashes what Open opened. procfs.ErrOther: it was changed meanwhile.
-func Sum(f *os.File, file event.FileID) (string, error) {
-	sum := sha256.New()
-	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, int64(file.Size))); err != nil {
-		return "", fmt.Errorf("hash %s: %w", f.Name(), err)
-	}
-	if err := Same(f, file); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
-}
+// attempts are made to hash a file whose mode or times are changed meanwhile, as happens
+// to one that was made this moment.
+const attempts = 3
 
-// Same makes sure that an open file is what it was, unless somebody wrote to it within
-// the same tick of the file system's clock.
-func Same(f *os.File, file event.FileID) error {
-	now, err := identify(f)
-	if err == nil && now != file {
-		err = procfs.ErrOther
+// Sum hashes what Open opened, as it is now. procfs.ErrOther: it does not come to rest.
+func Sum(f *os.File) (string, event.FileID, error) {
+	for range attempts {
+		file, err := identify(f)
+		if err != nil {
+			return "", file, fmt.Errorf("hash %s: %w", f.Name(), err)
+		}
+		sum := sha256.New()
+		if _, err := io.Copy(sum, io.NewSectionReader(f, 0, int64(file.Size))); err != nil {
+			return "", file, fmt.Errorf("hash %s: %w", f.Name(), err)
+		}
+		if now, err := identify(f); err == nil && now == file {
+			return hex.EncodeToString(sum.Sum(nil)), file, nil
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("hash %s: %w", f.Name(), err)
-	}
-	return nil
+	return "", event.FileID{}, fmt.Errorf("hash %s: %w", f.Name(), procfs.ErrOther)
 }

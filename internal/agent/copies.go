@@ -25,6 +25,7 @@ const (
 	maxMade     = 256             // files, by one reader
 	maxCopy     = 4 << 20         // bytes that are compared
 	maxKept     = 256 << 10       // bytes of a file whose digest is kept, for when it is gone
+	maxHashed   = 64              // such files in leftWait
 	maxStory    = 2048            // bytes: who copies copies is not followed for ever
 	maxOwed     = 1024            // copies of files of which it is not known yet who left them
 	owedFor     = 30 * time.Second
@@ -259,11 +260,9 @@ func (a *Agent) settle(r *reader) (owed []event.Left) {
 			_ = w.UnwatchFile(k) // the sensor fails: it is replaced, and told anew
 		}
 		err := w.WatchFile(c.left.File)
-		if err == nil {
-			err = digest.Same(c.file, c.id) // who changes it from now on is told of
-		}
-		c.file.Close() //nolint:errcheck // it was only read
-		if err != nil {
+		sum, _, err2 := digest.Sum(c.file) // who changes it from now on is told of
+		c.file.Close()                     //nolint:errcheck // it was only read
+		if err != nil || err2 != nil || sum != c.left.SHA256 {
 			a.left.drop(c.left.File)
 			_ = w.UnwatchFile(c.left.File)
 			a.left.missed.Add(1)
@@ -312,8 +311,9 @@ func (a *Agent) originals(r *reader) []original {
 		}
 		o := original{Left: f, sum: f.SHA256, size: f.Size}
 		if c, ok := a.openLeft(f.Path, f.File, maxCopy); ok {
-			o.sum, _ = digest.Sum(c.file, c.id)
-			o.size = c.id.Size
+			var id event.FileID
+			o.sum, id, _ = digest.Sum(c.file)
+			o.size = id.Size
 			c.file.Close() //nolint:errcheck // it was only read
 		}
 		if o.sum != "" && o.size > 0 {
@@ -348,7 +348,7 @@ func (a *Agent) compare(m made, originals []original) (candidate, event.Left, bo
 		}
 		if sum == "" {
 			var err error
-			if sum, err = digest.Sum(c.file, c.id); err != nil {
+			if sum, _, err = digest.Sum(c.file); err != nil {
 				break
 			}
 		}
@@ -395,9 +395,9 @@ func (a *Agent) contentOf(f event.Left) (string, uint64) {
 		return "", 0
 	}
 	defer c.file.Close()
-	sum, err := digest.Sum(c.file, c.id)
+	sum, id, err := digest.Sum(c.file)
 	if err != nil {
 		return "", 0
 	}
-	return sum, c.id.Size
+	return sum, id.Size
 }

@@ -41,6 +41,7 @@ type leftovers struct {
 	moments map[event.ProcID]int     // how often they were
 	begun   chan struct{}            // of size 1: there is one more
 	ended   chan *reader
+	hashed  int // files, since keepLeft last wrote
 
 	patience patience
 	starters map[event.ProcID]*starter
@@ -234,6 +235,7 @@ func (a *Agent) keepLeft() {
 				continue
 			}
 		case <-ticks.C:
+			a.left.hashed = 0
 		}
 		if len(due)+len(gone) == 0 {
 			continue
@@ -281,7 +283,8 @@ func (a *Agent) keep(f event.Left) (kept event.Left, gone []event.FileKey, ok bo
 	if w == nil {
 		return f, nil, false
 	}
-	if f.By.Gateway != "" { // the second time, seconds after it was written
+	if f.By.Gateway != "" && a.left.hashed < maxHashed { // the second time, seconds after it was written
+		a.left.hashed++
 		f.SHA256, f.Size = a.contentOf(f)
 	}
 	gone = a.left.add(f, links)

@@ -2,4 +2,4 @@
 # Looks at the plan, from wherever it has been put.
 # usage: look.sh LABEL
 @DEED@ "$1" parent exec
-@DEED@ "$1" parent read "@HOME@/Documents/plan.txt"
+@DEED@ "$1" read "@HOME@/Documents/plan.txt"
