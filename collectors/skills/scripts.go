@@ -15,11 +15,14 @@ const (
 
 // isScript reports whether a file is one that a copy of could be run: code by its
 // extension, by its beginning, or by its mode where its extension does not say that
-// it is something else.
+// it is something else. Packages that came with it are others' work, and are found
+// wherever others use them.
 func isScript(f file, r reading) bool {
 	ext := strings.ToLower(path.Ext(f.path))
 	switch {
 	case r.size < minScript || r.changed == 0 || len(f.path) > maxPath:
+		return false
+	case slices.ContainsFunc(strings.Split(path.Dir(f.path), "/"), func(d string) bool { return slices.Contains(packageDirs, d) }):
 		return false
 	case r.program || slices.Contains(codeExts, ext):
 		return true
@@ -31,6 +34,9 @@ func isScript(f file, r reading) bool {
 func isProgram(head []byte) bool {
 	return bytes.HasPrefix(head, []byte("#!")) || bytes.HasPrefix(head, []byte("\x7fELF"))
 }
+
+// packageDirs are where package managers put what they fetch.
+var packageDirs = []string{"node_modules", "site-packages", "dist-packages", "venv", ".venv"}
 
 // Extensions of code, and of what is none although a copy from another system may
 // have set all files' execute bits.

@@ -30,6 +30,8 @@ func TestWhatLooksLikeCodeIsToldByItsContent(t *testing.T) {
 		"scripts/short.sh": {"#!/bin/sh\nls\n", 0o755, false},
 		"empty.py":         {"", 0o644, false},
 
+		"scripts/node_modules/tsc/bin/tsc": {"#!/usr/bin/env node\n" + body, 0o755, false},
+
 		strings.Repeat(strings.Repeat("long", 50)+"/", 3) + "run.sh": {body, 0o644, false},
 	}
 	for name, f := range files {
