@@ -219,12 +219,31 @@ func (e *Engine) holds(x *execution, c content) {
 		}
 		x.contents = slices.Delete(x.contents, i, i+1)
 	}
-	if x.contents = append(x.contents, c); !named {
-		return
+	if x.contents = append(x.contents, c); named {
+		e.version++
+		e.renamed(x)
 	}
-	e.version++
+}
+
+// renamed has what was given out of an execution given out again.
+func (e *Engine) renamed(x *execution) {
 	if x.decided && !slices.Contains(e.changed, x) {
 		e.changed = append(e.changed, x)
+	}
+}
+
+// compare looks at what executions have run for the files of a skill that was not known
+// then: when the agent starts, it takes a while to read them all.
+func (e *Engine) compare(g *gateway, s event.Skill) {
+	if len(s.Scripts) == 0 {
+		return
+	}
+	for _, x := range e.open {
+		if x.origin.gateway == g && slices.ContainsFunc(x.contents, func(c content) bool {
+			return slices.ContainsFunc(g.catalogue.copied(c), func(o *source) bool { return o.dir == s.ID.Dir })
+		}) {
+			e.renamed(x)
+		}
 	}
 }
 

@@ -134,8 +134,16 @@ func TestACopyOutlivesTheFileAndTheSkill(t *testing.T) {
 func TestSkillsThatAreKnownLateAreNamed(t *testing.T) {
 	f := newFilm(t)
 	s := f.runsCopy(2, "alice", 100, copied, "save", 1)
+	f.want(9, s, "none", "alice", "call")
 	last := f.last
+	f.ships(0.1, weather, "w.sh", "forecast")
+	if roots := f.e.Amended(); len(roots) > 0 {
+		t.Errorf("amended %v for another", roots)
+	}
 	f.ships(0.1, notes, "scripts/save.sh", "save")
+	if roots := f.e.Amended(); len(roots) != 1 || roots[0] != proc(100) {
+		t.Errorf("amended %v", roots)
+	}
 	f.last = last
 	f.want(9, s, "notes weak", "alice", "call")
 }

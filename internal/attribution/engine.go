@@ -145,6 +145,7 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 		g := e.gateway(b.Gateway)
 		g.catalogue.put(b)
 		g.restored(b.ID)
+		e.compare(g, b)
 	case event.SessionStart:
 		e.gateway(b.Gateway).start(b)
 	case event.Prompt:
