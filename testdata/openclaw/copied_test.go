@@ -14,13 +14,13 @@ import (
 // session that has read the skill runs the copy, and one that has read nothing.
 func (s *stage) copiedOut() hardCase {
 	const name = "copied out"
-	known := s.sure(name, "copyread", "wanderer")
-	unread := s.doubted(truth.Unsure, "that a file is like a skill's does not say that the skill asked for it", name, "copynone", "wanderer")
+	known := s.sure(name, "copyread", "rambler")
+	unread := s.doubted(truth.Unsure, "that a file is like a skill's does not say that the skill asked for it", name, "copynone", "rambler")
 	file := filepath.Join(s.home, "tools", "plan-tool")
 	use := func(l string) model.Turn { return calls(run("bash %s %s", file, l)) }
 	return hardCase{
 		scenario: scenario{name: name, after: func(ctx context.Context) error {
-			text, err := os.ReadFile(filepath.Join(s.skill("wanderer"), "scripts", "look.sh"))
+			text, err := os.ReadFile(filepath.Join(s.skill("rambler"), "scripts", "look.sh"))
 			if err != nil {
 				return err
 			}
@@ -30,7 +30,7 @@ func (s *stage) copiedOut() hardCase {
 			if err := os.WriteFile(file, text, 0o644); err != nil {
 				return err
 			}
-			if err := s.hold(ctx, s.llm, known, talk{session: "copyread", turns: []model.Turn{calls(s.use("wanderer")), use(known), say("Looked.")}}); err != nil {
+			if err := s.hold(ctx, s.llm, known, talk{session: "copyread", turns: []model.Turn{calls(s.use("rambler")), use(known), say("Looked.")}}); err != nil {
 				return err
 			}
 			return s.hold(ctx, s.llm, unread, talk{session: "copynone", turns: []model.Turn{use(unread), say("Looked.")}})
@@ -43,7 +43,7 @@ func (s *stage) copiedOut() hardCase {
 					continue
 				}
 				told[a.Session] = true
-				if a.Session == key("copynone") && judged(a, "wanderer", key("copynone")) {
+				if a.Session == key("copynone") && judged(a, "rambler", key("copynone")) {
 					faults = append(faults, fmt.Sprintf("%s is surer than a copy can make it: %s", e.ID, a))
 				}
 			}
