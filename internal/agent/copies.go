@@ -180,7 +180,7 @@ func (a *Agent) compare(m made, originals []original) (candidate, event.Left, bo
 			continue
 		}
 		c.left = event.Left{
-			Path: m.path, File: m.file, Born: c.born, How: event.LeftCopied, At: time.Now(), By: o.By, Hops: o.Hops, Changed: o.Changed, SHA256: sum, Size: o.size,
+			Path: m.path, File: m.file, Born: c.born, How: event.LeftCopied, At: time.Now(), By: o.By, Hops: o.Hops, Changed: o.Changed || o.How == event.LeftPerhaps, SHA256: sum, Size: o.size,
 		}
 		if o.By.Gateway == "" {
 			c.left.Of = o.File
