@@ -11,20 +11,18 @@ import (
 )
 
 // copiedOut is a script of a skill that a person has copied, under another name. A
-// session that has read the skill runs the copy, and one that has read nothing.
-func (s *stage) copiedOut() hardCase {
+// session that has read the skill runs the copy, and one that has read nothing. Nobody
+// else makes anything in dir or on the way to it: else the script would have no digest.
+func (s *stage) copiedOut(dir string) hardCase {
 	const name = "copied out"
 	known := s.sure(name, "copyread", "rambler")
 	unread := s.doubted(truth.Unsure, "that a file is like a skill's does not say that the skill asked for it", name, "copynone", "rambler")
-	file := filepath.Join(s.home, "tools", "plan-tool")
+	file := filepath.Join(dir, "plan-tool")
 	use := func(l string) model.Turn { return calls(run("bash %s %s", file, l)) }
 	return hardCase{
 		scenario: scenario{name: name, after: func(ctx context.Context) error {
 			text, err := os.ReadFile(filepath.Join(s.skill("rambler"), "scripts", "look.sh"))
 			if err != nil {
-				return err
-			}
-			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 				return err
 			}
 			if err := os.WriteFile(file, text, 0o644); err != nil {
