@@ -160,6 +160,7 @@ func (s *skill) read(in *rootfs.Root, r *root) event.Skill {
 		Declares:  a.declares,
 		EnvNames:  c.envNames,
 		Links:     s.links,
+		Scripts:   c.scripts,
 	}
 	var errs []string
 	for _, e := range []string{a.err, c.err} {

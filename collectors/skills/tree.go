@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/clawwatch/clawwatch/collectors/rootfs"
+	"github.com/clawwatch/clawwatch/internal/event"
 )
 
 // Bounds on one skill.
@@ -137,6 +138,7 @@ func list(in *rootfs.Root, dir string, limit int) (entries []fs.DirEntry, more b
 type content struct {
 	sha256   string // hex; prefixed "partial:" where not everything was read
 	envNames []string
+	scripts  []event.SkillScript
 	err      string
 }
 
@@ -145,6 +147,7 @@ type content struct {
 func (t tree) read(in *rootfs.Root, dir string) content {
 	sum := sha256.New()
 	names := envNames{}
+	var scripts []event.SkillScript
 	left, text, problem := int64(maxTreeBytes), int64(maxTextBytes), t.more
 	for _, f := range t.files {
 		if slices.Contains(metadata, f.path) {
@@ -158,7 +161,7 @@ func (t tree) read(in *rootfs.Root, dir string) content {
 		case f.size > left:
 			problem = fmt.Sprintf("more than %d MiB of files", maxTreeBytes>>20)
 		default:
-			n, digest, err := readContent(in, filepath.Join(dir, f.path), left, func(b []byte) {
+			r, err := readContent(in, filepath.Join(dir, f.path), left, func(b []byte) {
 				if text -= int64(len(b)); text >= 0 {
 					names.find(b)
 				}
@@ -170,15 +173,18 @@ func (t tree) read(in *rootfs.Root, dir string) content {
 				problem = err.Error()
 				continue
 			}
-			left -= n
+			left -= r.size
 			x := '-'
 			if f.mode&0o111 != 0 {
 				x = 'x'
 			}
-			sum.Write(fmt.Appendf(nil, "%s\x00%c\x00%d\x00%s\n", f.path, x, n, digest))
+			sum.Write(fmt.Appendf(nil, "%s\x00%c\x00%d\x00%s\n", f.path, x, r.size, r.digest))
+			if isScript(f, r) && len(scripts) < maxScripts {
+				scripts = append(scripts, event.SkillScript{Path: f.path, SHA256: r.digest, Changed: r.changed})
+			}
 		}
 	}
-	c := content{sha256: hex.EncodeToString(sum.Sum(nil)), envNames: names.sorted(), err: problem}
+	c := content{sha256: hex.EncodeToString(sum.Sum(nil)), envNames: names.sorted(), scripts: scripts, err: problem}
 	if problem != "" {
 		c.sha256 = "partial:" + c.sha256
 		c.err = "hash tree: " + problem
@@ -186,25 +192,44 @@ func (t tree) read(in *rootfs.Root, dir string) content {
 	return c
 }
 
+// A reading is what reading one file gives.
+type reading struct {
+	size    int64
+	digest  string
+	program bool  // it begins as a script or a program does
+	changed int64 // when it last was, ns since 1970, asked after it was read: it had that content then
+}
+
 // readContent hashes one file of up to limit bytes. Text of up to maxTextFile
 // bytes is also shown to look.
-func readContent(in *rootfs.Root, path string, limit int64, look func([]byte)) (n int64, digest string, err error) {
+func readContent(in *rootfs.Root, path string, limit int64, look func([]byte)) (reading, error) {
 	f, err := openPlain(in, path)
 	if err != nil {
-		return 0, "", err
+		return reading{}, err
 	}
 	defer f.Close()
 	sum := sha256.New()
 	head, err := io.ReadAll(io.LimitReader(f, min(limit, maxTextFile)+1))
 	if err != nil {
-		return 0, "", err
+		return reading{}, err
 	}
 	sum.Write(head)
 	if len(head) <= maxTextFile && isText(head) {
 		look(head)
 	}
 	rest, err := copyTo(sum, f, limit-int64(len(head)))
-	return int64(len(head)) + rest, hex.EncodeToString(sum.Sum(nil)), err
+	if err != nil {
+		return reading{}, err
+	}
+	r := reading{size: int64(len(head)) + rest, digest: hex.EncodeToString(sum.Sum(nil)), program: isProgram(head)}
+	fi, err := f.Stat()
+	if err != nil {
+		return reading{}, err
+	}
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		r.changed = st.Ctim.Nano()
+	}
+	return r, nil
 }
 
 // copyTo copies up to limit bytes; more is an error: the file grows as it is read.

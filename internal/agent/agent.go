@@ -231,6 +231,7 @@ func (a *Agent) observe(ctx context.Context) error {
 	}
 	g.Go(lastly)
 	g.Go(func() error { a.reload(ctx); return nil })
+	g.Go(func() error { a.watchCopies(ctx); return nil })
 	g.Go(func() error { a.narrate(ctx); return nil })
 	g.Go(func() error { a.reportDrops(ctx); return nil })
 	g.Go(func() error { a.notify(ctx); return nil })

@@ -17,7 +17,7 @@ func (a *Agent) fromOutside(ev event.Event) (facts []event.Event, taken bool) {
 		return a.heir(ev, h), true
 	}
 	if a.passes(ev) {
-		return nil, true
+		return a.readOn(ev), true
 	}
 	if facts, taken := a.followStarter(ev); taken {
 		return facts, true
@@ -95,8 +95,9 @@ func (a *Agent) heir(ev event.Event, h event.Heir) []event.Event {
 	}
 	act := attribution.ActOn(met.runs, met.script, h)
 	if act == attribution.Reads {
-		return a.passOver(ev.Proc)
+		return a.followReader(ev.Proc, h)
 	}
+	a.stopReading(ev.Proc)
 	a.lineage.Add(ev.Proc)
 	ran := h.Program
 	h.Program, h.Changed, h.Left = act == attribution.Runs, f.Changed, &f
@@ -125,15 +126,20 @@ func (a *Agent) changed(k event.FileKey) {
 // it, and of what it forks until then, is left out.
 func (a *Agent) passOver(id event.ProcID) []event.Event {
 	a.left.Lock()
-	if len(a.left.passed) >= maxPassing {
-		clear(a.left.passed)
-	}
-	a.left.passed[id] = time.Now()
+	a.left.pass(id)
 	a.left.Unlock()
 	if w := a.sensors.marks(); w != nil {
 		_ = w.Unwatch(id) // it is gone
 	}
 	return nil
+}
+
+// pass notes that what a process does is left out.
+func (l *leftovers) pass(id event.ProcID) {
+	if len(l.passed) >= maxPassing {
+		clear(l.passed)
+	}
+	l.passed[id] = time.Now()
 }
 
 // passes reports whether a fact is of a process that was let go, and lets go what

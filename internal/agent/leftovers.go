@@ -37,6 +37,12 @@ type leftovers struct {
 	missed atomic.Uint64
 	passed map[event.ProcID]time.Time // readers of such files that are no heirs: since when
 
+	readers map[event.ProcID]*reader // those of them that are still followed
+	moments map[event.ProcID]int     // how often they were
+	begun   chan struct{}            // of size 1: there is one more
+	ended   chan *reader
+	hashed  int // files, since keepLeft last wrote
+
 	patience patience
 	starters map[event.ProcID]*starter
 	words    map[event.FileKey]words
@@ -56,6 +62,7 @@ func newLeftovers() leftovers {
 	return leftovers{
 		files: map[event.FileKey]*leftover{}, names: map[string]event.FileKey{}, owners: map[string]int{},
 		queue: make(chan event.Left, leftQueue), passed: map[event.ProcID]time.Time{},
+		readers: map[event.ProcID]*reader{}, moments: map[event.ProcID]int{}, begun: make(chan struct{}, 1), ended: make(chan *reader, maxReaders),
 		starters: map[event.ProcID]*starter{}, words: map[event.FileKey]words{}, asks: map[event.ProcID]*ask{}, run: "/run",
 	}
 }
@@ -84,7 +91,7 @@ func (l *leftovers) add(f event.Left, links uint32) (gone []event.FileKey) {
 	defer l.Unlock()
 	if old := l.files[f.File]; old != nil {
 		l.forget(old)
-		f.Changed = f.Changed || old.Changed && f.How == event.LeftWritten
+		f.Changed = f.Changed || old.Changed && (f.How == event.LeftWritten || f.How == event.LeftCopied)
 		if f.By.Gateway == "" && f.How == event.LeftWritten {
 			f.By = old.By // until it is known who changed it
 		}
@@ -228,6 +235,7 @@ func (a *Agent) keepLeft() {
 				continue
 			}
 		case <-ticks.C:
+			a.left.hashed = 0
 		}
 		if len(due)+len(gone) == 0 {
 			continue
@@ -274,6 +282,10 @@ func (a *Agent) keep(f event.Left) (kept event.Left, gone []event.FileKey, ok bo
 	w := a.fileWatcher()
 	if w == nil {
 		return f, nil, false
+	}
+	if f.By.Gateway != "" && a.left.hashed < maxHashed { // the second time, seconds after it was written
+		a.left.hashed++
+		f.SHA256, f.Size = a.contentOf(f)
 	}
 	gone = a.left.add(f, links)
 	for _, k := range gone {

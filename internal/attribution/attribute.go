@@ -153,10 +153,12 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 	for _, id := range x.scripts {
 		sig.mentioned.add(id)
 	}
+	var alike []event.Evidence
+	sig.content, alike = e.copies(x, authors)
 	for i := range of {
 		of[i].Time = x.started
 	}
-	of = append(of, e.inherit(&sig, s)...)
+	of = append(append(of, alike...), e.inherit(&sig, s)...)
 	var why []event.Evidence
 	a.Skill, a.Confidence, a.Candidates, why = weigh(sig)
 	a.Evidence = append(append(of, why...), g.drift(a.Skill)...)

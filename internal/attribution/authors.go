@@ -125,8 +125,12 @@ func (e *Engine) foreign(s *Scope) (others skillSet, why []event.Evidence) {
 	if s.script == nil {
 		return nil, nil
 	}
-	g := s.origin.gateway
-	for w := g.authorOf(s.script.path, s.script.skill.Dir); w != nil; w = w.prior {
+	return e.foreignTo(s.origin.gateway, s.script.path, s.script.skill)
+}
+
+// foreignTo are those that may have written a file of a skill.
+func (e *Engine) foreignTo(g *gateway, file string, skill event.SkillID) (others skillSet, why []event.Evidence) {
+	for w := g.authorOf(file, skill.Dir); w != nil; w = w.prior {
 		var a event.Attribution
 		if w.calls != nil {
 			a.Skill, _, a.Candidates, _ = weigh(g.signals(w.calls...))
@@ -136,8 +140,8 @@ func (e *Engine) foreign(s *Scope) (others skillSet, why []event.Evidence) {
 		if a.Skill != nil {
 			a.Candidates = append(a.Candidates, *a.Skill)
 		}
-		if by := skillSet(a.Candidates).without(s.script.skill); len(by) > 0 {
-			why = append(why, event.Evidence{Kind: "script_written_by", Detail: fmt.Sprintf("%s was changed by process %d, for: %s", s.script.path, w.proc.PID, by.names())})
+		if by := skillSet(a.Candidates).without(skill); len(by) > 0 {
+			why = append(why, event.Evidence{Kind: "script_written_by", Detail: fmt.Sprintf("%s was changed by process %d, for: %s", file, w.proc.PID, by.names())})
 			for _, id := range by {
 				others.add(id)
 			}

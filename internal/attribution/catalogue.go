@@ -14,6 +14,8 @@ type catalogue struct {
 	skills map[string]event.Skill
 	links  map[string]string // directories by symbolic links to them
 	names  map[string]int    // skills of each name
+
+	sources origins // their files, by content
 }
 
 func (c *catalogue) put(s event.Skill) {
@@ -23,6 +25,8 @@ func (c *catalogue) put(s event.Skill) {
 	if old, known := c.skills[s.ID.Dir]; known && old.Change != event.Removed {
 		c.names[old.ID.Name]--
 	}
+	c.learn(s)
+	s.Scripts = nil // kept by content
 	c.skills[s.ID.Dir] = s
 	if s.Change == event.Removed {
 		return // it stays known, as what it started may still run, but has no claim to its name

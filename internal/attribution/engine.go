@@ -58,6 +58,7 @@ type Engine struct {
 	changed  []*execution // the answer changed since the last call of Amended
 	left     legacies
 	holding  map[event.ProcID]*grasp // who may have records open for writing
+	images   map[event.FileID]*image // programs outside of the system's directories
 	clean    func(string) string
 	version  uint64 // of all that answers about executions depend on
 }
@@ -68,7 +69,7 @@ func New(clean func(string) string) *Engine {
 	if clean == nil {
 		clean = func(s string) string { return s }
 	}
-	return &Engine{scopes: map[event.ProcID]*Scope{}, gateways: map[string]*gateway{}, left: newLegacies(), holding: map[event.ProcID]*grasp{}, clean: clean, version: 1}
+	return &Engine{scopes: map[event.ProcID]*Scope{}, gateways: map[string]*gateway{}, left: newLegacies(), holding: map[event.ProcID]*grasp{}, images: map[event.FileID]*image{}, clean: clean, version: 1}
 }
 
 // Tick tells the time and decides what the time allows.
@@ -118,6 +119,7 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 		}
 	case event.Exec:
 		e.exec(ev, b)
+		e.ran(e.scopes[ev.Proc], ev, b)
 	case event.Exit:
 		e.letGo(ev.Proc)
 		if s := e.scopes[ev.Proc]; s != nil && s.role == event.RoleGateway && s.origin.gateway != nil && s.origin.gateway.server == ev.Proc {
@@ -136,10 +138,14 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 			e.told(b)
 		}
 		return nil
+	case event.Digest:
+		e.digest(ev, b)
+		return nil
 	case event.Skill:
 		g := e.gateway(b.Gateway)
 		g.catalogue.put(b)
 		g.restored(b.ID)
+		e.compare(g, b)
 	case event.SessionStart:
 		e.gateway(b.Gateway).start(b)
 	case event.Prompt:

@@ -23,6 +23,7 @@ var sources = map[string]event.EvidenceSource{
 	"rejected":           event.FromTranscript,
 	"records_in_doubt":   event.FromTranscript,
 	"command_mentions":   event.FromSkillTree,
+	"content":            event.FromSkillTree,
 	"skill_changed":      event.FromSkillTree,
 	"declared":           event.FromSkillTree,
 

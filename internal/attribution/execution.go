@@ -35,8 +35,9 @@ type execution struct {
 	young      bool    // the row was written after the exec
 	looked     uint64  // the gateway's news when it was last overdue
 	scripts    skillSet
-	programs   []string // that ran, by name
-	manuals    skillSet // whose SKILL.md it was seen to open
+	programs   []string  // that ran, by name
+	manuals    skillSet  // whose SKILL.md it was seen to open
+	contents   []content // that its processes were given to run
 
 	tag       string // of clawwatch's plugin, in the root's environment; tag.go
 	tagged    *tag   // it is right

@@ -73,13 +73,24 @@ func (e *Engine) ofHeir(a *event.Attribution, s *Scope, ev event.Event) {
 	if r := s.script; r != nil && r.left != l && r.opened {
 		all.of(e.asked(r))
 	}
+	strong := (h.act.Program || h.act.Alone) && !l.Changed && l.How != event.LeftPerhaps && (by.Confidence == event.Certain || by.Confidence == event.Strong)
+	named, why := e.copies(s.exec, true)
+	a.Evidence = append(a.Evidence, why...)
+	for _, set := range named {
+		if strong || len(set.except(all)) < len(set) {
+			continue // it is explained
+		}
+		for _, id := range set {
+			all.add(id)
+		}
+	}
 	switch {
 	case len(all) == 0:
 	case len(all) > 1 || by.Confidence == event.Ambiguous:
 		a.Confidence, a.Candidates = event.Ambiguous, all
 	default:
 		a.Skill, a.Confidence = &all[0], event.Weak
-		if (h.act.Program || h.act.Alone) && !l.Changed && l.How != event.LeftPerhaps && (by.Confidence == event.Certain || by.Confidence == event.Strong) {
+		if strong {
 			a.Confidence = event.Strong
 		}
 	}

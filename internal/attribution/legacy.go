@@ -290,8 +290,15 @@ func (e *Engine) handed(ev event.Event, left event.Left) {
 	e.left.put(l)
 }
 
-// told takes in a file that was left behind before the agent started.
-func (e *Engine) told(l event.Left) { e.left.put(&legacy{Left: l}) }
+// told takes in a file that was left behind before the agent started, or that somebody
+// else has copied: it is left by whoever left the one that it is a copy of.
+func (e *Engine) told(l event.Left) {
+	told := &legacy{Left: l}
+	if of := e.left.byFile[l.Of]; of != nil {
+		told.scope, told.ev, told.before, told.Changed = of.scope, of.ev, of.before, l.Changed || of.Changed
+	}
+	e.left.put(told)
+}
 
 // by says for whom a file was left behind: the last who wrote to it, or all of them.
 func (e *Engine) by(l *legacy) event.Attribution {
@@ -364,7 +371,11 @@ func provenance(l *legacy, by event.Attribution) event.Evidence {
 	if by.Skill != nil {
 		who += fmt.Sprintf(" of skill %s (%s)", by.Skill.Name, by.Confidence)
 	}
-	kind, detail := "file_provenance", fmt.Sprintf("%s was %s for %s", l.Path, l.How, who)
+	how := string(l.How)
+	if l.Story != "" {
+		how += " " + l.Story
+	}
+	kind, detail := "file_provenance", fmt.Sprintf("%s was %s for %s", l.Path, how, who)
 	if l.How.Asked() {
 		kind = "handed_over"
 		detail += ", by " + l.Asker

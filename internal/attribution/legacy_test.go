@@ -336,3 +336,23 @@ func TestAUnitThatAToolCallWroteItselfIsNotTheAskers(t *testing.T) {
 	f.hands(6, 100, event.LeftAsked, transient)
 	f.want(102, f.heir(7, 900, started(transient)), "notes strong", "s200", "call200")
 }
+
+// Somebody outside of the trees has copied it, before it was known who left it.
+func TestACopySomebodyMadeIsLeftByWhoLeftTheFirst(t *testing.T) {
+	for _, changed := range []bool{false, true} {
+		f := newFilm(t)
+		f.leaves(1, weather, 100, dropped)
+		f.push(2, event.ProcID{}, event.Left{
+			Path: "/home/dev/copy", File: key("/home/dev/copy"), How: event.LeftCopied, Story: "by cp (uid 1000) from " + dropped + ", which was made", At: at(2), Of: key(dropped), Changed: changed,
+		})
+		a := f.want(102, f.heir(100, 900, ran("/home/dev/copy")), map[bool]string{false: "weather strong", true: "weather weak"}[changed], "s100", "call100")
+		if got := evidence(a, "file_provenance"); !strings.Contains(got, "/home/dev/copy was copied by cp (uid 1000) from "+dropped+", which was made for tool call call100 of skill weather") {
+			t.Errorf("provenance is told as %q", got)
+		}
+	}
+	f := newFilm(t)
+	f.changes(1, weather, 100, dropped) // somebody else's file
+	f.changes(10, notes, 200, dropped)
+	f.push(20, event.ProcID{}, event.Left{Path: "/home/dev/copy", File: key("/home/dev/copy"), How: event.LeftCopied, Of: key(dropped)})
+	f.want(102, f.heir(100, 900, ran("/home/dev/copy")), "ambiguous notes weather", "", "")
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -74,6 +75,12 @@ func (w *world) begin(f *film) {
 	f.push(0, proc(21), event.Fork{Parent: proc(20)})
 	f.push(0, proc(21), event.Exec{Path: "/usr/bin/node", Args: []string{"node", "/npm/openclaw/dist/process/spawn-broker/worker.js"}, Parent: proc(20)})
 	for _, g := range property {
+		for _, dir := range g.skills[1:] { // one file each has alone, one they share
+			own := event.SkillScript{Path: "own.sh", SHA256: sum(dir), Changed: 1}
+			f.push(0, event.ProcID{}, event.Skill{
+				Gateway: g.gateway, ID: event.SkillID{Name: dir[strings.LastIndex(dir, "/")+1:], Dir: dir}, Scripts: []event.SkillScript{own, {Path: "both.sh", SHA256: sum("both"), Changed: 1}},
+			})
+		}
 		for i, s := range g.sessions {
 			if dir := rapid.SampledFrom(g.skills).Draw(w.t, "reads"); dir != "" {
 				at := 0.1 + float64(i)/100
@@ -132,6 +139,19 @@ func (w *world) child(now float64) {
 	w.alive = append(w.alive, child)
 }
 
+// copied has a living process run a copy of a skill's script, whoever it works for.
+// The digest can be told late, or not at all.
+func (w *world) copied(now float64) {
+	runner := rapid.SampledFrom(w.alive).Draw(w.t, "runner")
+	text := rapid.SampledFrom([]string{weather, notes, property[1].skills[1], "both", "nobody's"}).Draw(w.t, "content")
+	now += 0.4
+	w.tell(now, now, runner, event.Exec{Path: "/bin/bash", Args: []string{"bash", "/home/dev/copy.sh"}, Cwd: "/", Parent: event.ProcID{PID: 1, Start: 1}})
+	if !w.one(5, "digest lost") {
+		late := now + rapid.SampledFrom([]float64{0.002, 1, 8}).Draw(w.t, "digest delay")
+		w.tell(late, late, event.ProcID{}, event.Digest{File: event.FileID{Inode: 1, Changed: 2}, SHA256: sum(text), Script: "/home/dev/copy.sh", Proc: runner})
+	}
+}
+
 // write has a living process make a file anew.
 func (w *world) write(now float64) {
 	writer := rapid.SampledFrom(w.alive).Draw(w.t, "writer")
@@ -167,7 +187,7 @@ func (w *world) exit(now float64) {
 // TestNoSessionIsEverTakenForAnother plays random interleavings of tool calls
 // of several sessions of two gateways: late and missing records, lost and
 // disordered forks, execs and exits, reused PIDs, files left behind and whoever runs
-// them. Whatever is lost, a named
+// them, copies of skills' scripts. Whatever is lost, a named
 // gateway, session or skill must be the true one.
 func TestNoSessionIsEverTakenForAnother(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -177,7 +197,7 @@ func TestNoSessionIsEverTakenForAnother(t *testing.T) {
 		now := 1.0
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			now += rapid.Float64Range(0, 1.5).Draw(t, "pause")
-			switch action := rapid.IntRange(0, 12).Draw(t, "action"); {
+			switch action := rapid.IntRange(0, 14).Draw(t, "action"); {
 			case action < 5:
 				w.call(now)
 			case action < 8 && len(w.alive) > 0:
@@ -186,6 +206,8 @@ func TestNoSessionIsEverTakenForAnother(t *testing.T) {
 				w.write(now)
 			case action < 11:
 				w.heir(now)
+			case action < 13 && len(w.alive) > 0:
+				w.copied(now)
 			case len(w.alive) > 0:
 				w.exit(now)
 			}

@@ -219,11 +219,14 @@ func (g *gateway) noteReads(c *call) {
 		return
 	}
 	for _, p := range paths {
-		if !strings.HasSuffix(p, "/SKILL.md") {
-			continue
+		said := how + " " + p
+		if strings.Contains(p, mask) {
+			said += ", masked by OpenClaw"
 		}
-		if id, ok := g.catalogue.at(p); ok && len(c.session.reads) < maxReads {
-			c.session.reads = append(c.session.reads, read{skill: id, run: c.Run, at: c.at, how: how + " " + p, call: c, command: c.Command != ""})
+		for _, id := range g.catalogue.manuals(p) {
+			if len(c.session.reads) < maxReads {
+				c.session.reads = append(c.session.reads, read{skill: id, run: c.Run, at: c.at, how: said, call: c, command: c.Command != ""})
+			}
 		}
 	}
 }

@@ -40,6 +40,8 @@ import (
 //	the whole command is one script of a skill      command → skill  wholeCommand    high
 //	a path of a skill in the command, or as         command → skill  mentionedPaths  a hint: never more than weak beside another skill
 //	  working directory
+//	the content of what a process is given to run   file → skill     content.go      the same hint, wherever the file lies; a skill can ship anything,
+//	  is that of a skill's file, by SHA-256                                          so what was there before, and the system's own, is nobody's copy
 //	SKILL.md read by the tool for it in this run    call → skill     noteReads       good where it is the only one
 //	SKILL.md printed by a command                   call → skill     noteReads,      the same, once it was seen to be opened; beside
 //	                                                                   opened          an earlier skill ambiguous
@@ -60,6 +62,7 @@ type signals struct {
 	read      []read         // SKILL.md read in this run, before the call
 	earlier   []read         // read in an earlier run of the session, or in the parent session
 	mentioned skillSet       // named by path in the command, or run by it so far
+	content   []skillSet     // for each copy of a skill's file that was run: whose it can be
 	cwd       skillSet       // the working directory lies in it
 	callKnown bool           // the tool call, and so the session, is certain
 	split     bool           // several calls fit, and they do not speak for the same skills
@@ -91,7 +94,9 @@ type signals struct {
 //
 // S is also the skill that left the script behind, wherever it did, if that is
 // strong; the answer then is never certain. If it is not, whoever may have left it
-// counts as named. Who changed another's script counts as a caller.
+// counts as named. Who changed another's script counts as a caller. Named are also those
+// whose file a process runs a copy of; where one of them was read in this run, that one
+// alone, so that nobody gets between another skill and its work by shipping its files.
 //
 // Where several calls fit that speak for different skills, a single answer is
 // still ambiguous: it may be the other call. So it is where the records may have
@@ -148,6 +153,14 @@ func weigh(s signals) (skill *event.SkillID, c event.Confidence, candidates []ev
 	}
 	for _, id := range s.authors {
 		named.add(id)
+	}
+	for _, set := range s.content {
+		if known := set.except(set.except(read)); len(known) > 0 {
+			set = known
+		}
+		for _, id := range set {
+			named.add(id)
+		}
 	}
 	return weighUnscripted(read, earlier, named, s.cwd, s.whole, one, several)
 }

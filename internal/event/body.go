@@ -159,6 +159,10 @@ type Left struct {
 	Asker   string      // LeftAsked, LeftPerhaps: the process that asked, for people
 	Hops    int         // files that led from the tool call to this one: 0 where it wrote this one itself
 	Changed bool        // as in Heir
+	SHA256  string      // of its content, when it was last looked at; empty: not known
+	Size    uint64      // as of SHA256
+	Story   string      // LeftCopied: by whom, and from where
+	Of      FileKey     // LeftCopied: the file that By is to be taken from, while it is not known
 }
 
 // A LeftHow says how a file came to be left behind.
@@ -170,6 +174,7 @@ const (
 	LeftWritten LeftHow = "changed" // it was there before
 	LeftRenamed LeftHow = "put in place by a rename"
 	LeftLinked  LeftHow = "given a name"
+	LeftCopied  LeftHow = "copied"  // by somebody in no watched tree
 	LeftNoMore  LeftHow = "removed" // only Path and At count
 
 	// A unit that systemd wrote itself; Event.Proc asked for it. Nobody else is told of.
@@ -516,7 +521,16 @@ type Skill struct {
 	Declares  Declared  // what its SKILL.md says that it needs
 	EnvNames  []string  // variable names that look like secrets and occur in its files
 	Links     []string  // symbolic links in the root that lead to Dir
-	Err       string    // why hash or metadata are incomplete
+	Scripts   []SkillScript
+	Err       string // why hash or metadata are incomplete
+}
+
+// A SkillScript is a file of a skill that looks like code, so that a copy of it can be
+// known by its content.
+type SkillScript struct {
+	Path    string // below the skill's directory
+	SHA256  string // of the content
+	Changed int64  // ns since 1970, as in FileID: it had this content then, and may not have had it before
 }
 
 // Declared is what a SKILL.md says of what its skill needs: in the requirements

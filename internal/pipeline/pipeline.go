@@ -211,6 +211,7 @@ func (p *Pipeline) track(ev event.Event) bool {
 	switch b := ev.Body.(type) {
 	case event.Digest:
 		p.learn(b)
+		p.engine.Observe(ev)
 		return false
 	case event.Credentials:
 		return p.table.Become(ev.Proc, b.Creds) // each thread of a process may do it

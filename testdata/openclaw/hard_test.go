@@ -55,7 +55,7 @@ func playHard(t *testing.T, name, release string, service bool) truth.Report {
 	watch.awaitGateway(t, s.gateway)
 	p := production{house: h, stage: s, watch: watch, only: regexp.MustCompile(os.Getenv("CLAWWATCH_E2E_ONLY"))}
 	p.act(t, s.mistaken()...)
-	p.act(t, append(s.rewritten(p.awaitUpdate), s.leftBehind(p.awaitFile))...)
+	p.act(t, append(s.rewritten(p.awaitUpdate), s.leftBehind(p.awaitFile), s.copiedOut(t.TempDir()))...)
 	p.act(t, s.imitated(t, h)...)
 	p.act(t, s.forged())
 	p.compare(t) // after which nobody has the records open any more
