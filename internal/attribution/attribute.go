@@ -101,7 +101,7 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 		fill(a, x.call)
 		of = append(of, event.Evidence{Kind: "exec_argv", Detail: x.how})
 		sig = g.signals(x.call)
-		sig.callKnown = !x.truncated && !x.young
+		sig.callKnown = !x.truncated && !x.young && !x.unmasked
 	case x.doubt:
 		of = append(of, event.Evidence{Kind: "exec_argv", Detail: "the command is that of tool call " + callIDs(x.candidates) + ", but more processes ran it than calls were recorded"})
 		sig = g.signals(x.candidates...)
@@ -122,6 +122,9 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 		if x.tagged != nil { // the run is not known, so what its session read counts as read before
 			_, sig.earlier = g.reads(x.tagged.session, noRun, x.started)
 		}
+	}
+	if x.unmasked && x.call != nil {
+		sig.mentioned = g.mentioned(x.command, g.workdir(x.call))
 	}
 	if x.tagged != nil {
 		ses := x.tagged.session

@@ -33,6 +33,7 @@ type execution struct {
 	doubt      bool    // every candidate may be another execution's
 	byPID      bool    // the record names the process
 	young      bool    // the row was written after the exec
+	unmasked   bool    // the row is that but for what OpenClaw has masked in it
 	looked     uint64  // the gateway's news when it was last overdue
 	scripts    skillSet
 	programs   []string  // that ran, by name
@@ -207,7 +208,7 @@ func (e *Engine) contest(g *gateway, c *call) {
 			continue
 		}
 		if x.origin.gateway != g || !given || x.byPID || x.call == c || slices.Contains(x.candidates, c) ||
-			c.at.After(x.started.Add(lead)) || !c.fits(x) || !g.records(x.origin) {
+			c.at.After(x.started.Add(lead)) || !c.fits(x) && !(x.unmasked && c.may(x)) || !g.records(x.origin) {
 			continue
 		}
 		if x.call != nil {
@@ -247,13 +248,14 @@ func (e *Engine) Amended() []event.ProcID {
 func (g *gateway) fits(x *execution, overdue bool) []*call {
 	var fits, young, others []*call
 	claimed := false
+	x.unmasked = !slices.ContainsFunc(g.commands, func(c *call) bool { return c.fits(x) })
 	for _, c := range g.commands {
 		if c.pid != 0 && c.pid == x.root.PID && !c.ended.Before(x.started) && (x.seen.Equal(x.started) || sameCommand(c.Command, x)) {
-			x.how, x.byPID = fmt.Sprintf("the record of tool call %s names process %d as its root", c.ID, c.pid), true
+			x.how, x.byPID, x.unmasked = fmt.Sprintf("the record of tool call %s names process %d as its root", c.ID, c.pid), true, false
 			return []*call{c}
 		}
 		switch {
-		case c.pid != 0 || !c.fits(x):
+		case c.pid != 0 || !x.unmasked && !c.fits(x) || x.unmasked && !c.may(x):
 		case x.tagged != nil && c.session.id != x.tagged.session.id:
 			if c.exact == nil {
 				others = append(others, c)
@@ -279,14 +281,23 @@ func (g *gateway) fits(x *execution, overdue bool) []*call {
 		fits = others
 	}
 	if len(fits) > 0 {
-		x.how = fmt.Sprintf("the shell's command is the text of tool call %s, recorded %s before it", fits[0].ID, before(x.started, fits[0].at))
+		what := "the text"
+		if x.unmasked {
+			what = "the text, but for what OpenClaw has masked in it,"
+		}
+		x.how = fmt.Sprintf("the shell's command is %s of tool call %s, recorded %s before it", what, fits[0].ID, before(x.started, fits[0].at))
 	}
 	return fits
 }
 
 // fits reports whether a call can be an execution.
-func (c *call) fits(x *execution) bool {
-	return !c.at.After(x.started.Add(deadline)) && (c.ended.IsZero() || !c.ended.Before(x.started) || x.tagged != nil && c.span != nil && c.span.open) && sameCommand(c.Command, x)
+func (c *call) fits(x *execution) bool { return c.goesOn(x) && sameCommand(c.Command, x) }
+
+// may reports whether a call can be an execution if its record is masked.
+func (c *call) may(x *execution) bool { return c.goesOn(x) && c.unmasks(x) }
+
+func (c *call) goesOn(x *execution) bool {
+	return !c.at.After(x.started.Add(deadline)) && (c.ended.IsZero() || !c.ended.Before(x.started) || x.tagged != nil && c.span != nil && c.span.open)
 }
 
 func before(exec, row time.Time) string {

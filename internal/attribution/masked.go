@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -49,4 +50,59 @@ func (c *catalogue) manuals(p string) skillSet {
 	}
 	slices.SortFunc(fits, func(a, b event.SkillID) int { return strings.Compare(a.Dir, b.Dir) })
 	return fits
+}
+
+// gaps are what OpenClaw writes in the place of a secret, and what it can have taken
+// out: a short value or that of a parameter, the middle of a longer one, and what lies
+// between the lines of a private key.
+var gaps = []struct{ mark, hidden string }{
+	{"…redacted…", `[A-Za-z0-9+/=\s:,.-]+?`}, {"…", `[^\s]{8,}?`}, {"***", `[^\s]+?`},
+}
+
+// Bounds on a command that is compared with its masked record.
+const (
+	maxMasked = 16 << 10 // bytes
+	maxMasks  = 8
+	minPlain  = 10 // characters that are left of it
+)
+
+// unmasked gives what matches the texts that OpenClaw can have masked in a command,
+// or nil if it has masked nothing in it.
+func unmasked(command string) *regexp.Regexp {
+	command = strings.TrimSpace(command)
+	if len(command) > maxMasked || !strings.Contains(command, "…") && !strings.Contains(command, "***") {
+		return nil
+	}
+	var b strings.Builder
+	plain, n := len(command), 0
+	for rest := command; rest != ""; {
+		at, gap := len(rest), -1
+		for i, g := range gaps {
+			if j := strings.Index(rest, g.mark); j >= 0 && j < at {
+				at, gap = j, i
+			}
+		}
+		b.WriteString(regexp.QuoteMeta(rest[:at]))
+		if gap < 0 {
+			break
+		}
+		b.WriteString(gaps[gap].hidden)
+		rest = rest[at+len(gaps[gap].mark):]
+		plain -= len(gaps[gap].mark)
+		n++
+	}
+	if n > maxMasks || plain < minPlain {
+		return nil
+	}
+	re, err := regexp.Compile(`^(?s:` + b.String() + `)$`)
+	if err != nil {
+		return nil
+	}
+	return re
+}
+
+// unmasks reports whether a recorded command is that of an execution but for what
+// OpenClaw has masked in it.
+func (c *call) unmasks(x *execution) bool {
+	return c.masked != nil && !x.truncated && len(x.command) <= maxMasked && c.masked.MatchString(strings.TrimSpace(x.command))
 }

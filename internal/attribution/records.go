@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,8 +21,9 @@ type call struct {
 	session *session
 	host    string // that its URL leads to; empty: none
 	port    uint16
-	paths   []string // Paths, absolute, every reading of them
-	span    *span    // as the plugin said it; nil: it did not
+	paths   []string       // Paths, absolute, every reading of them
+	span    *span          // as the plugin said it; nil: it did not
+	masked  *regexp.Regexp // the commands that OpenClaw can have masked to this one; nil: it is as it was
 	taken   *execution
 	exact   *execution   // whose right tag it is
 	claims  []*execution // that it fitted when they were decided
@@ -186,6 +188,7 @@ func (g *gateway) call(at, arrived time.Time, b event.ToolCall) *call {
 		c.session.newest = at
 	}
 	c.session.ran(c)
+	c.masked = unmasked(b.Command)
 	g.calls[key], c.span = c, g.word.spans[key]
 	for _, p := range b.Paths {
 		c.paths = append(c.paths, g.readings(p)...)
@@ -251,8 +254,9 @@ func (g *gateway) result(at time.Time, b event.ToolResult) {
 // recorded reports whether an exec call with this command waits for its
 // process.
 func (g *gateway) recorded(command string) bool {
+	x := &execution{command: command}
 	return slices.ContainsFunc(g.commands, func(c *call) bool {
-		return c.taken == nil && strings.TrimSpace(c.Command) == strings.TrimSpace(command)
+		return c.taken == nil && (sameCommand(c.Command, x) || c.unmasks(x))
 	})
 }
 

@@ -18,6 +18,8 @@ import (
 //	  or preamble), or forked by the spawn broker,    tool call        classify        (below relay and anchor), on a terminal, in the background
 //	  or with the text of a recorded call
 //	its command is the text of a recorded call      tool call → row  fits, assign    exact unless several sessions have the text: ambiguous
+//	its command is that text, but for secrets that  tool call → row  unmasks         the same, where no text is the same; never certain
+//	  OpenClaw has masked in its records
 //	the directory in which it began, and the one    tool call → row  pair            exact, where each of several calls of one text has
 //	  that the row names                                                               a directory and a process of its own
 //	the record of a background call names its PID   tool call → row  fits            exact

@@ -16,7 +16,7 @@ import (
 // mistaken are cases in which one thing is easily taken for another.
 func (s *stage) mistaken() []hardCase {
 	return []hardCase{
-		s.twinCalls(), s.sameCommand(), s.subagent(), s.inBackground(), s.escape(), s.fromMemory(), s.catted(), s.samePath(), s.linked(), s.namesakes(),
+		s.twinCalls(), s.sameCommand(), s.subagent(), s.inBackground(), s.escape(), s.fromMemory(), s.catted(), s.samePath(), s.linked(), s.namesakes(), s.masked(),
 	}
 }
 
@@ -174,6 +174,17 @@ func (s *stage) catted() hardCase {
 	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "catted", turns: []model.Turn{
 		calls(run("cat %s/SKILL.md", s.skill("trip-notes"))),
 		calls(run("%s %s read %s/Documents/plan.txt", s.deed, l, s.home)),
+		say("Done."),
+	}}}}}
+}
+
+// masked is a command with a secret in it, which OpenClaw's records are without.
+func (s *stage) masked() hardCase {
+	const name = "a secret in the command"
+	l := s.sure(name, "masked", "trip-notes")
+	return hardCase{scenario: scenario{name: name, talks: []talk{{session: "masked", turns: []model.Turn{
+		calls(s.use("trip-notes")),
+		calls(run("TRIP_TOKEN=sk-proj-%s %s %s read %s/Documents/plan.txt", strings.Repeat("a1B2", 10), s.deed, l, s.home)),
 		say("Done."),
 	}}}}}
 }
