@@ -208,7 +208,7 @@ func (e *Engine) contest(g *gateway, c *call) {
 			continue
 		}
 		if x.origin.gateway != g || !given || x.byPID || x.call == c || slices.Contains(x.candidates, c) ||
-			c.at.After(x.started.Add(lead)) || !c.fits(x) && !(x.unmasked && c.may(x)) || !g.records(x.origin) {
+			c.at.After(x.started.Add(lead)) || !c.fits(x) && (!x.unmasked || !c.may(x)) || !g.records(x.origin) {
 			continue
 		}
 		if x.call != nil {
