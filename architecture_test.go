@@ -41,6 +41,7 @@ var may = []struct{ room, imports, because string }{
 	{"internal/proctab", "internal/event", "processes are named by event.ProcID"},
 	{"internal/policy", "internal/event internal/policy/yamlfile", "a policy is bound to a gateway that was found"},
 	{"rules", "internal/policy internal/policy/yamlfile internal/event internal/redact", "rules see a record and the policy; what they say is made safe to print"},
+	{"rules/sigma", "rules internal/policy/yamlfile internal/redact", "it writes rules, and tries them; what others wrote is made safe to print"},
 	{"internal/store", "internal/event", "it keeps records and alerts"},
 	{"internal/api", "internal/store internal/event", "it serves the store"},
 	{"internal/console", "internal/event internal/redact", "one way of printing an alert"},

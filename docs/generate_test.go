@@ -95,7 +95,7 @@ func (s source) fields(t *testing.T, name, tag string) []field {
 			continue
 		}
 		key, _, _ := strings.Cut(reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get(tag), ",")
-		if key == "" {
+		if key == "" || key == "-" {
 			continue
 		}
 		typ := typeName(f.Type)

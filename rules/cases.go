@@ -40,8 +40,10 @@ type testCase struct {
 	Name  string       `yaml:"name"`
 	Event yamlfile.Raw `yaml:"event"`
 	Run   testRun      `yaml:"run"`
-	Fires string       `yaml:"fires"` // with this message
-	Quiet bool         `yaml:"quiet"` // or not at all
+
+	ParentArgs []string `yaml:"parent_args"` // of the first of the process's ancestors
+	Fires      string   `yaml:"fires"`       // with this message
+	Quiet      bool     `yaml:"quiet"`       // or not at all
 }
 
 // testRun is the run's totals at the event, and before it.
@@ -95,6 +97,12 @@ func (s *Set) try(test testFile, c testCase, view *policy.View) error {
 	record, err := recordOf(overlay(test.Given.Value, c.Event.Value))
 	if err != nil {
 		return err
+	}
+	if len(c.ParentArgs) > 0 {
+		if record.Process == nil || len(record.Process.Ancestors) == 0 {
+			return errors.New("parent_args want an event whose process has ancestors")
+		}
+		record.Process.Ancestors[0].Args = c.ParentArgs
 	}
 	got, fired := "", false
 	for _, f := range s.Eval(Input{Record: record, View: view, Run: Run{

@@ -26,6 +26,7 @@ type Env struct {
 	Call     string  `expr:"call"`     // process.credentials, process.namespace: the system call
 	File     File    `expr:"file"`     // file.*; env.read of a file
 	Network  Network `expr:"network"`  // network.*
+	DNS      DNS     `expr:"dns"`      // dns.answer
 	Env      EnvRead `expr:"env"`      // env.read
 	Skill    Skill   `expr:"skill"`    // for whom it was done
 	Change   Change  `expr:"change"`   // skill.*: the skill that came, changed or went
@@ -49,6 +50,9 @@ type Process struct {
 	Role        string   `expr:"role"`      // gateway, helper, tool, heir, cli
 	User        string   `expr:"user"`      // name, or number where there is none
 	Ancestors   []string `expr:"ancestors"` // names of their executables, parent first
+
+	ParentExecutable  string `expr:"parent_executable"`   // path of the parent's
+	ParentCommandLine string `expr:"parent_command_line"` // the parent's, when the process started its program
 
 	SHA256        string   `expr:"sha256"`         // of the executable
 	Memory        bool     `expr:"memory"`         // the executable is a memfd
@@ -123,6 +127,12 @@ type Network struct {
 	Loopback      bool   `expr:"loopback"`
 	Service       string `expr:"service"`  // unix, of those that start things for others: bus (D-Bus), manager (systemd), server (tmux, screen and their like)
 	Approved      bool   `expr:"approved"` // by the policy, for this skill; a name that only the process itself said does not make it so
+}
+
+// DNS is what a name server said.
+type DNS struct {
+	Name      string   `expr:"name"`
+	Addresses []string `expr:"addresses"`
 }
 
 // EnvRead is an access to environment variables.
@@ -245,6 +255,9 @@ func (e *Env) fill(in Input, commandLine bool) {
 	if r.Network != nil {
 		e.network(r, in.View)
 	}
+	if r.DNS != nil {
+		e.DNS = DNS{r.DNS.Name, r.DNS.Addresses}
+	}
 	if r.Env != nil {
 		e.environment(r, in.View)
 	}
@@ -284,13 +297,23 @@ func (e *Env) process(p *event.Process, commandLine bool) {
 	e.Process.Capabilities, e.Process.Terminal, e.Process.Container = p.Capabilities, p.Terminal, p.ContainerID
 	e.Process.Args = append(e.Process.Args, p.CommandArgs[:min(len(p.CommandArgs), maxArgs)]...)
 	if commandLine {
-		line := strings.Join(p.CommandArgs, " ")
-		e.Process.CommandLine = line[:min(len(line), maxCommandLine)]
+		e.Process.CommandLine = lineOf(p.CommandArgs)
+	}
+	if len(p.Ancestors) > 0 {
+		e.Process.ParentExecutable = p.Ancestors[0].Executable
+		if commandLine {
+			e.Process.ParentCommandLine = lineOf(p.Ancestors[0].Args)
+		}
 	}
 	e.Process.Errand = errand(e.Process.Executable, e.Process.Args)
 	for _, a := range p.Ancestors {
 		e.Process.Ancestors = append(e.Process.Ancestors, base(a.Executable))
 	}
+}
+
+func lineOf(args []string) string {
+	line := strings.Join(args, " ")
+	return line[:min(len(line), maxCommandLine)]
 }
 
 func userName(u *event.User) string {

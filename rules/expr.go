@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -20,12 +21,26 @@ import (
 // walk more than a small multiple of what it is given.
 const (
 	maxSource    = 16 << 10 // bytes; the parser recurses
-	maxNodes     = 200
+	maxNodes     = 300
 	memoryBudget = 10_000
 )
 
 // allowed are the built-in functions that a rule may use.
 var allowed = []string{"all", "any", "none", "one", "count", "len", "lower", "upper", "trim", "hasPrefix", "hasSuffix"}
+
+// cidr(address, "192.0.2.0/24", …) tells whether an address is in one of the networks.
+func cidr() expr.Option {
+	return expr.Function("cidr", func(in ...any) (any, error) {
+		addr, err := netip.ParseAddr(in[0].(string))
+		if err != nil {
+			return false, nil // what is not known is in no network
+		}
+		return slices.ContainsFunc(in[1:], func(network any) bool {
+			prefix, err := netip.ParsePrefix(network.(string))
+			return err == nil && prefix.Contains(addr.Unmap().WithZone(""))
+		}), nil
+	}, new(func(string, ...string) bool))
+}
 
 // kinds are the kinds that records have: all but the signals between collectors, agent and pipeline.
 var kinds = []event.Kind{
@@ -47,7 +62,7 @@ func compile(source string, env any, more ...expr.Option) (*vm.Program, *inspect
 		return nil, nil, fmt.Errorf("an expression has at most %d bytes", maxSource)
 	}
 	seen := &inspector{source: source}
-	options := append([]expr.Option{expr.Env(env), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(), expr.Patch(seen)}, more...)
+	options := append([]expr.Option{expr.Env(env), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(), expr.Patch(seen), cidr()}, more...)
 	for _, name := range allowed {
 		options = append(options, expr.EnableBuiltin(name))
 	}
@@ -72,7 +87,7 @@ type inspector struct {
 	err         error
 	kinds       []event.Kind // for which it can be true, as far as it says so plainly; nil: any
 	tiers       []string     // of file.tier, likewise
-	commandLine bool         // process.command_line is asked for
+	commandLine bool         // a command line is asked for
 }
 
 // Visit implements ast.Visitor. The root comes last.
@@ -99,9 +114,11 @@ func (i *inspector) Visit(node *ast.Node) {
 			i.refuse(n, "a predicate within a predicate is not allowed")
 		}
 	case *ast.MemberNode:
-		if p, ok := n.Property.(*ast.StringNode); ok && p.Value == "command_line" {
+		if p, ok := n.Property.(*ast.StringNode); ok && (p.Value == "command_line" || p.Value == "parent_command_line") {
 			i.commandLine = true
 		}
+	case *ast.CallNode:
+		i.prefixes(n)
 	case *ast.IdentifierNode:
 		if strings.HasPrefix(n.Value, "$") {
 			i.refuse(n, n.Value+" is not allowed")
@@ -126,6 +143,20 @@ func (i *inspector) binary(n *ast.BinaryNode) {
 			if !slices.Contains(kinds, event.Kind(name.Value)) {
 				i.refuse(name, fmt.Sprintf("unknown kind %q", name.Value))
 			}
+		}
+	}
+}
+
+// prefixes looks at what cidr is to compare with.
+func (i *inspector) prefixes(n *ast.CallNode) {
+	if name, ok := n.Callee.(*ast.IdentifierNode); !ok || name.Value != "cidr" || len(n.Arguments) == 0 {
+		return
+	}
+	for _, arg := range n.Arguments[1:] {
+		if s, ok := arg.(*ast.StringNode); !ok {
+			i.refuse(arg, "cidr wants networks that are written out")
+		} else if _, err := netip.ParsePrefix(s.Value); err != nil {
+			i.refuse(arg, fmt.Sprintf("%q is no network, such as 192.0.2.0/24", s.Value))
 		}
 	}
 }

@@ -23,9 +23,9 @@
 // a file whose tier no rule asks for the half microsecond that it takes to find
 // the tier; otherwise it is about a microsecond to fill the Env and half a
 // microsecond a rule. An
-// expression has no loops but over lists of the event, no functions but a few,
-// at most 200 nodes and a memory budget. An error in a rule counts against that
-// rule (Stats) and stops no other.
+// expression has no loops but over lists of the event, no functions but a few
+// (of our own, cidr(address, "192.0.2.0/24")), at most 300 nodes and a memory
+// budget. An error in a rule counts against that rule (Stats) and stops no other.
 //
 // What it does not see: one record at a time, with the totals of its run;
 // sequences and counts over time are not in the language yet.
@@ -60,7 +60,7 @@ type Source struct {
 type Set struct {
 	rules       []*rule
 	byKind      map[event.Kind][]*rule
-	commandLine bool // some rule asks for process.command_line
+	commandLine bool // some rule asks for a command line
 
 	machine vm.VM
 	words   Words

@@ -84,7 +84,7 @@ func connect() *event.Record {
 		ID: "1", Kind: event.KindConnect,
 		Process: &event.Process{
 			PID: 7, Role: event.RoleTool, Executable: &event.Executable{Path: "/usr/bin/curl"}, CommandArgs: []string{"curl", "-s", "http://192.0.2.1"},
-			Ancestors: []event.Ancestor{{PID: 6, Executable: "/usr/bin/bash"}},
+			Ancestors: []event.Ancestor{{PID: 6, Executable: "/usr/bin/bash", Args: []string{"bash", "-c", "x"}}},
 		},
 		Network:     &event.Network{Transport: event.TCP, Direction: "outbound", PeerAddress: "192.0.2.1", PeerPort: 80},
 		Attribution: &event.Attribution{Session: "s", Skill: &event.SkillID{Name: "weather"}, Confidence: event.Certain},
@@ -99,7 +99,10 @@ func TestConditionsSeeTheRecord(t *testing.T) {
 		`network.peer_port in [80, 443] and network.peer_address matches "^192\\."`, `not network.loopback and not network.approved`,
 		`limits.bytes_per_run == 10000000`, `tool.name == "exec" and tool.command contains "curl"`, `session.channel == "telegram"`,
 		`run.bytes_sent == 5 and run.previous_bytes_received == 3`, `acting`, `len(process.args) == 3 and count(process.args, # == "-s") == 1`,
-		`file.path == "" and env.names == [] and llm.status == 0`,
+		`file.path == "" and env.names == [] and llm.status == 0`, `process.parent_executable == "/usr/bin/bash"`,
+		`process.parent_command_line == "bash -c x"`, `dns.name == "" and dns.addresses == []`,
+		`cidr(network.peer_address, "198.51.100.0/24", "192.0.2.0/31")`, `not cidr(network.peer_address, "192.0.2.2/31", "::/0")`,
+		`not cidr(network.local_address, "0.0.0.0/0", "::/0")`,
 	} {
 		set, err := rules.Load(rule(`'` + strings.ReplaceAll(condition, `'`, `''`) + `'`))
 		if err != nil {
@@ -202,6 +205,8 @@ func TestConditionsThatCouldRunAwayAreRefused(t *testing.T) {
 		`let a = "aaaa"; a + a == ""`:                    "let is not allowed",
 		`any(process.args, any(process.args, # == "x"))`: "a predicate within a predicate",
 		`process.name matches process.cwd`:               "matches wants a pattern that is written out",
+		`cidr(network.peer_address, process.name)`:       "cidr wants networks that are written out",
+		`cidr(network.peer_address, "10.0.0.0")`:         "is no network",
 		`process.name matches "("`:                       "error parsing regexp",
 		`process.name`:                                   "expected bool, but got string",
 		`process.pid == "x"`:                             "mismatched types",

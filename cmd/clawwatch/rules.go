@@ -18,11 +18,11 @@ import (
 func newRulesCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rules",
-		Short: "List, check, test and explain the rules",
+		Short: "List, check, test, explain and import rules",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRulesListCmd(), newRulesCheckCmd(), newRulesTestCmd(), newRulesExplainCmd())
+	cmd.AddCommand(newRulesListCmd(), newRulesCheckCmd(), newRulesTestCmd(), newRulesExplainCmd(), newRulesImportCmd())
 	return cmd
 }
 

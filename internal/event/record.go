@@ -91,8 +91,9 @@ type User struct {
 
 // Ancestor is one step up the process tree.
 type Ancestor struct {
-	PID        int32  `json:"pid"`
-	Executable string `json:"executable,omitempty"`
+	PID        int32    `json:"pid"`
+	Executable string   `json:"executable,omitempty"`
+	Args       []string `json:"-"` // of the parent alone, redacted: rules ask for them, and records would double in size
 }
 
 // File is what was done to a file.

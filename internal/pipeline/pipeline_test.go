@@ -399,3 +399,33 @@ func TestFilesThatHoldAnEnvironmentAreRecognised(t *testing.T) {
 		}
 	}
 }
+
+// Rules know with which arguments the parent ran, and records do not show them.
+func TestTheParentsArgumentsAreForRulesAlone(t *testing.T) {
+	const secret = "AKIAIOSFODNN7EXAMPLE"
+	b := newBench(t, 0)
+	b.use(1, "bash "+script)
+	b.shell(1, "bash "+script)
+	b.push(1, proc(101), event.Fork{Parent: proc(100)})
+	b.push(1, proc(101), event.Exec{Path: "/usr/bin/python3", Args: []string{"python3", "-m", "x", secret}, Cwd: workspace, Parent: proc(100)})
+	b.push(1, proc(102), event.Fork{Parent: proc(101)})
+	b.push(1, proc(101), event.Exec{Path: "/usr/bin/true", Args: []string{"true"}, Cwd: workspace, Parent: proc(100)})
+	b.push(1, proc(102), event.Exec{Path: "/usr/bin/id", Args: []string{"id"}, Cwd: workspace, Parent: proc(101)})
+	b.Tick(at(10))
+	for pid, want := range map[int32]string{101: "eval", 102: "true"} {
+		got := b.find(event.KindExec, pid)
+		if len(got) == 0 {
+			t.Fatalf("no exec of %d", pid)
+		}
+		up := got[len(got)-1].Process.Ancestors
+		if line := strings.Join(up[0].Args, " "); !strings.Contains(line, want) || strings.Contains(line, secret) || up[1].Args != nil {
+			t.Errorf("process %d: the parent ran with %q, want %s", pid, line, want)
+		}
+		if text, err := json.Marshal(got[0]); err != nil || strings.Contains(string(text), `"Args"`) || strings.Contains(string(text), "unset OPENCLAW") {
+			t.Errorf("%s, %v", text, err)
+		}
+	}
+	if got := b.find(event.KindFork, 102); len(got) != 1 || !strings.Contains(strings.Join(got[0].Process.Ancestors[0].Args, " "), "python3 -m x [redacted:") {
+		t.Errorf("%+v", got)
+	}
+}

@@ -49,8 +49,15 @@ func (p *Pipeline) show(proc *proctab.Proc, role event.Role) *event.Process {
 		out.Executable = &event.Executable{Path: proc.Path}
 	}
 	p.identify(out, proc)
-	for _, up := range p.table.Ancestors(proc.ID, maxAncestors) {
+	for i, up := range p.table.Ancestors(proc.ID, maxAncestors) {
 		out.Ancestors = append(out.Ancestors, event.Ancestor{PID: up.ID.PID, Executable: up.Path})
+		switch {
+		case i > 0:
+		case up.Shown != nil:
+			out.Ancestors[0].Args = up.Shown.CommandArgs
+		default:
+			out.Ancestors[0].Args = p.Redactor.Args(up.Args)
+		}
 	}
 	return out
 }

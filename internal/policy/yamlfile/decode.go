@@ -195,7 +195,13 @@ func (d *decoder) raw(n ast.Node, depth int) any {
 	if pairs, ok := pairsOf(n); ok {
 		m := make(map[string]any, len(pairs))
 		for _, p := range pairs {
-			if key, ok := scalar(p.Key); ok && p.Value != nil {
+			key, ok := scalar(p.Key)
+			if _, twice := m[key]; !ok || twice {
+				d.report(p.Key, errors.New("a key must be a plain word, and given once"))
+				continue
+			}
+			m[key] = nil
+			if p.Value != nil {
 				m[key] = d.raw(p.Value, depth+1)
 			}
 		}

@@ -184,3 +184,24 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// What Raw cannot keep is a mistake, and not left out.
+func TestRawLosesNoKey(t *testing.T) {
+	for in, want := range map[string]string{
+		"any:\n  <<: {a: b}\n  c: d\n":        "f.yaml:2:3: a key must be a plain word",
+		"any: {a: {<<: *x}}\n":                "a key must be a plain word",
+		"any: {\"a\": 1, 'a': 2}\n":           "already defined",
+		"any:\n  - a: 1\n    a: 2\n":          "already defined",
+		"any:\n  - a: &x 1\n    b: *x\n":      "anchors, aliases, merges and tags are not read here",
+		"any: {a: !!binary aGVsbG8=, b: c}\n": "anchors, aliases, merges and tags are not read here",
+	} {
+		var got document
+		if err := Decode("f.yaml", []byte(in), &got); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", in, err, want)
+		}
+	}
+	var got document
+	if err := Decode("f.yaml", []byte("any: {a: , b: null, 5: x}\n"), &got); err != nil || !cmp.Equal(got.Any.Value, map[string]any{"a": nil, "b": nil, "5": "x"}) {
+		t.Errorf("%v, %v", got.Any, err)
+	}
+}
