@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// shapes in the order in which they are looked for: what is surest first.
-// Secrets known by a name alone come after all of these; see named.go.
-var shapes = []shape{
+// tokens are keys and tokens that are known by what they look like, in the order
+// in which they are looked for: what is surest first.
+var tokens = []shape{
 	{
 		kind: "private-key", hints: []string{"private key"},
 		re: regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`),
@@ -36,7 +36,11 @@ var shapes = []shape{
 		kind: "api-key", hints: []string{"gsk_", "xai-", "r8_", "pplx-", "tvly-", "ntn_", "lin_api_", "dop_v1_", "shpat_", "shpss_", "secret_", "hvs.", "dp.pt.", "fw_"},
 		re: regexp.MustCompile(`\b(?:gsk_|xai-|r8_|pplx-|tvly-|ntn_|lin_api_|dop_v1_|shpat_|shpss_|secret_|hvs\.|dp\.pt\.|fw_)[A-Za-z0-9_-]{20,}`), accept: hasDigit,
 	},
+}
 
+// settings are what stands where a secret would, whatever it looks like. Secrets
+// known by a name alone come after all of these; see named.go.
+var settings = []shape{
 	{kind: "url-password", hints: []string{"://"}, and: "@", group: 1, re: regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@"'<>\[]*:([^\s/?#"'<>]+)@`), accept: plainValue},
 	{kind: "url-user", hints: []string{"://"}, and: "@", group: 1, re: regexp.MustCompile(`(?i)\bhttps?://([^\s/?#:@"'<>]{16,})@`), accept: plainValue},
 	{
