@@ -26,7 +26,7 @@ func aKey() string {
 	return "-----BEGIN OPENSSH " + "PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH " + "PRIVATE KEY-----"
 }
 
-// describe puts a pattern of the operator's in force, as a reload does.
+// reload puts another policy in force.
 func (b *bench) reload(text string) {
 	b.t.Helper()
 	p, err := policy.Load("p.yaml", []byte(text))

@@ -362,6 +362,20 @@ sensitive_data:
 	}
 }
 
+func TestPatternsOfSensitiveDataAreFewAndWork(t *testing.T) {
+	p, err := Load("p.yaml", []byte(`sensitive_data: {patterns: [{name: employee-number, regexp: '\bEMP-\d{6}\b', comment: of ours}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := p.SensitiveData.Patterns.Items[0].Pattern().Find("of EMP-123456."); len(found) != 1 || found[0].Type != "employee-number" || found[0].From != 3 {
+		t.Errorf("found %v", found)
+	}
+	many := "sensitive_data:\n  patterns:\n" + strings.Repeat("    - {name: a, regexp: x}\n", 33)
+	if _, err := Load("p.yaml", []byte(many)); err == nil || !strings.Contains(err.Error(), "p.yaml:2:3: 33 patterns, at most 32 are allowed") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestADeepPathIsJudgedWithoutAllocating(t *testing.T) {
 	v := Default().For(testGateway(), testHost())
 	deep := strings.Repeat("/a", 2000) + "/.env"

@@ -89,7 +89,7 @@ func (r *Redactor) Args(args []string) []string {
 		case i > 0 && curl && (args[i-1] == "-u" || args[i-1] == "--user" || args[i-1] == "-U" || args[i-1] == "--proxy-user"):
 			user, password, found := strings.Cut(a, ":")
 			if out[i] = r.String(a); found && isValue(password, false) {
-				out[i] = user + ":" + r.mark("password", password)
+				out[i] = r.String(user) + ":" + r.mark("password", password)
 			}
 		default:
 			out[i] = r.String(a)
@@ -172,6 +172,9 @@ type shape struct {
 	// accept decides on a match that the expression alone cannot; nil: yes.
 	// m are the groups.
 	accept func(m []string) bool
+	// words: names in programs can look like that too. All are taken out; told of
+	// are those that look random.
+	words bool
 }
 
 // possible is a cheap look before the expression.
@@ -249,12 +252,23 @@ func (r *Redactor) replace(s string, sh *shape, found func(kind, digest string))
 		digest := r.Digest(s[from:to])
 		out.WriteString(s[end:from])
 		out.WriteString(marked(sh.kind, digest))
-		if end = to; found != nil {
+		if end = to; found != nil && (!sh.words || !isName(s[from:to])) {
 			found(sh.kind, digest)
 		}
 	}
 	out.WriteString(s[end:])
 	return out.String()
+}
+
+// isName reports whether a token is more like a name: of words that are joined,
+// none of them long and with a digit in it.
+func isName(token string) bool {
+	for _, word := range strings.FieldsFunc(token, func(c rune) bool { return c == '-' || c == '_' || c == '.' }) {
+		if len(word) >= 16 && strings.ContainsAny(word, "0123456789") {
+			return false
+		}
+	}
+	return true
 }
 
 func groups(s string, at []int) []string {

@@ -215,6 +215,9 @@ func TestWhatIsFoundHasTheDigestOfItsMark(t *testing.T) {
 			t.Errorf("%s (%s): found %v", name, tt.kind, byLook)
 		}
 	}
+	for _, name := range []string{"secret_manager_client_version_2_beta", "fw_update_handler_v2_final_release", "sk-mock-secret-1234567890"} {
+		salted.Find("x "+name+" y", func(kind, _ string) { t.Errorf("the name %s is told of as %s", name, kind) })
+	}
 	var digests []string
 	salted.Find("4111 1111 1111 1111, 4111"+"111111111111", func(_, digest string) { digests = append(digests, digest) })
 	if len(digests) != 2 || digests[0] != digests[1] {
@@ -243,7 +246,7 @@ func TestWhatTheOperatorDescribesIsTakenOut(t *testing.T) {
 	if again := r.String(got); again != got {
 		t.Errorf("redacting twice changes\n%s\n%s", got, again)
 	}
-	if got := r.Args([]string{"x", "EMP-123456"}); strings.Contains(got[1], "123456") {
+	if got := fmt.Sprint(r.Args([]string{"curl", "EMP-123456", "-u", "EMP-123456:pass"})); strings.Contains(got, "123456") {
 		t.Errorf("got %q", got)
 	}
 	r.Describe(nil)

@@ -14,7 +14,7 @@ var tokens = []shape{
 	},
 	{kind: "age-key", hints: []string{"age-secret-key-"}, re: regexp.MustCompile(`(?i)AGE-SECRET-KEY-1[A-Z0-9]{20,}`)},
 	{kind: "anthropic-key", hints: []string{"sk-ant-"}, re: regexp.MustCompile(`sk-ant-[A-Za-z0-9_-]{8,}`)},
-	{kind: "api-key", hints: []string{"sk-"}, re: regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{16,}`), accept: hasDigit},
+	{kind: "api-key", hints: []string{"sk-"}, re: regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{16,}`), accept: hasDigit, words: true},
 	{kind: "github-token", hints: []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_"}, re: regexp.MustCompile(`\bgh[pousr]_[A-Za-z0-9]{16,}`)},
 	{kind: "github-token", hints: []string{"github_pat_"}, re: regexp.MustCompile(`github_pat_[A-Za-z0-9_]{16,}`)},
 	{kind: "gitlab-token", hints: []string{"glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glsoat-"}, re: regexp.MustCompile(`\bgl(?:pat|dt|rt|ptt|cbt|soat)-[A-Za-z0-9_.-]{16,}`)},
@@ -34,7 +34,7 @@ var tokens = []shape{
 	{kind: "sendgrid-key", hints: []string{"sg."}, re: regexp.MustCompile(`\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`)},
 	{
 		kind: "api-key", hints: []string{"gsk_", "xai-", "r8_", "pplx-", "tvly-", "ntn_", "lin_api_", "dop_v1_", "shpat_", "shpss_", "secret_", "hvs.", "dp.pt.", "fw_"},
-		re: regexp.MustCompile(`\b(?:gsk_|xai-|r8_|pplx-|tvly-|ntn_|lin_api_|dop_v1_|shpat_|shpss_|secret_|hvs\.|dp\.pt\.|fw_)[A-Za-z0-9_-]{20,}`), accept: hasDigit,
+		re: regexp.MustCompile(`\b(?:gsk_|xai-|r8_|pplx-|tvly-|ntn_|lin_api_|dop_v1_|shpat_|shpss_|secret_|hvs\.|dp\.pt\.|fw_)[A-Za-z0-9_-]{20,}`), accept: hasDigit, words: true,
 	},
 }
 

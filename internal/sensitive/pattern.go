@@ -12,7 +12,7 @@ import (
 
 // Bounds of what an operator may ask for.
 const (
-	MaxPatterns   = 64
+	MaxPatterns   = 32
 	maxExpression = 1024 // bytes
 	maxName       = 64
 	maxMatches    = 256 // of one pattern in one text

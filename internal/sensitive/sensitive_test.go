@@ -190,3 +190,17 @@ func BenchmarkFind(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPattern: expressions that an operator could write, over a megabyte.
+func BenchmarkPattern(b *testing.B) {
+	text := strings.Repeat("the quick brown fox jumps over the lazy dog, EMP-12345\n", 1<<20/55)
+	for name, expression := range map[string]string{"literal": `EMP-\d{6}`, "border": `\bEMP-\d{6}\b`, "any case": `(?i)\bproject\s+falcon\b`, "greedy": `[a-z ]+,.*x`} {
+		p := pattern(b, "x", expression)
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				p.Find(text)
+			}
+		})
+	}
+}
