@@ -126,7 +126,7 @@ func kindOf(typ string) string {
 		return "list of " + kindOf(item)
 	}
 	switch typ {
-	case "string", "HostName", "Pattern", "NamePart", "Digest", "CIDR", "Access", "Content", "Kind", "Source", "Role", "Confidence", "Severity", "Transport", "EnvMethod", "AccessMethod", "ScriptSource", "EvidenceSource":
+	case "string", "HostName", "Pattern", "NamePart", "Digest", "CIDR", "Access", "Content", "Kind", "Source", "Role", "Confidence", "Severity", "Transport", "EnvMethod", "AccessMethod", "ScriptSource", "EvidenceSource", "Place", "Expression":
 		return "text"
 	case "int", "int32", "int64", "uint16", "uint32", "uint64":
 		return "number"
@@ -260,7 +260,7 @@ func policyPage(t *testing.T) string {
 		}
 	}
 	b.WriteString("## Values\n\n")
-	for _, typ := range []string{"Pattern", "HostName", "CIDR", "Access", "Content", "Digest", "NamePart", "Size"} {
+	for _, typ := range []string{"Pattern", "HostName", "CIDR", "Access", "Content", "Digest", "NamePart", "Size", "Expression"} {
 		b.WriteString(prose(src.docs[typ]) + "\n")
 	}
 	b.WriteString("## The built-in policy\n\n```yaml\n" + string(policy.DefaultYAML()) + "```\n")
@@ -278,7 +278,7 @@ func eventsPage(t *testing.T) string {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", k, cell(about[k]))
 	}
 	b.WriteString("\n")
-	for _, typ := range []string{"Record", "Process", "Executable", "Script", "Namespaces", "User", "Ancestor", "File", "Network", "Env", "Accessed", "Target", "Tool", "Effects", "LLM", "Session", "SkillChange", "Declared", "SkillID", "Gateway", "Sensor", "Attribution", "Evidence", "Alert", "RuleRef"} {
+	for _, typ := range []string{"Record", "Process", "Executable", "Script", "Namespaces", "User", "Ancestor", "File", "Network", "Env", "Accessed", "Target", "Tool", "Effects", "LLM", "Sensitive", "Session", "SkillChange", "Declared", "SkillID", "Gateway", "Sensor", "Attribution", "Evidence", "Alert", "RuleRef"} {
 		fmt.Fprintf(&b, "## %s\n\n%s\n| field | type | meaning |\n|---|---|---|\n", typ, prose(src.docs[typ]))
 		for _, f := range src.fields(t, typ, "json") {
 			kind := f.kind

@@ -37,6 +37,8 @@ type Env struct {
 	Sensor   Sensor  `expr:"sensor"`  // sensor.*: what the agent says of itself
 	Run      RunEnv  `expr:"run"`
 	Limits   Limits  `expr:"limits"`
+
+	Sensitive Sensitive `expr:"sensitive"` // process.exec, tool.call, llm.call: data found in their texts
 }
 
 // Process is the process that acted.
@@ -205,6 +207,14 @@ type LLM struct {
 	ErrorType string `expr:"error_type"`
 }
 
+// Sensitive is data that was found in a command line, in the arguments of a tool
+// call, in a prompt or in an answer.
+type Sensitive struct {
+	Types  []string `expr:"types"`  // payment-card, iban, us-ssn, private-key, github-token, …, and names of the policy's patterns
+	Places []string `expr:"places"` // prompt, response, tool_argument, command_line
+	Count  int      `expr:"count"`  // how often such data is there
+}
+
 // Sensor is what the agent says of its own sight.
 type Sensor struct {
 	Probe    string `expr:"probe"`
@@ -238,9 +248,10 @@ const (
 // again. commandLine: some condition asks for it.
 func (e *Env) fill(in Input, commandLine bool) {
 	args, ancestors, unapproved := e.Process.Args[:0], e.Process.Ancestors[:0], e.Env.Unapproved[:0]
-	candidates := e.Skill.Candidates[:0]
+	candidates, types, places := e.Skill.Candidates[:0], e.Sensitive.Types[:0], e.Sensitive.Places[:0]
 	*e = Env{Kind: string(in.Record.Kind), Stranger: in.Record.Stranger, Call: in.Record.Call}
 	e.Process.Args, e.Process.Ancestors, e.Env.Unapproved, e.Skill.Candidates = args, ancestors, unapproved, candidates
+	e.Sensitive.Types, e.Sensitive.Places = types, places
 	r := in.Record
 	e.process(r.Process, commandLine)
 	e.attribution(in)
@@ -276,6 +287,7 @@ func (e *Env) fill(in Input, commandLine bool) {
 	if r.Sensor != nil {
 		e.Sensor = Sensor{r.Sensor.Probe, r.Sensor.Fidelity, r.Sensor.Reason, clamp(r.Sensor.Lost)}
 	}
+	e.sensitive(r.Sensitive)
 	if c := r.Skill; c != nil {
 		e.Change = Change{c.ID.Name, c.ID.Version, c.ID.SHA256, c.Previous, c.ID.Root, c.Installer, in.View.SkillApproved(c.ID)}
 	}
@@ -314,6 +326,19 @@ func (e *Env) process(p *event.Process, commandLine bool) {
 func lineOf(args []string) string {
 	line := strings.Join(args, " ")
 	return line[:min(len(line), maxCommandLine)]
+}
+
+func (e *Env) sensitive(all []event.Sensitive) {
+	s := &e.Sensitive
+	for _, x := range all {
+		s.Count += x.Count
+		if !slices.Contains(s.Types, x.Type) {
+			s.Types = append(s.Types, x.Type)
+		}
+		if x.Place != "" && !slices.Contains(s.Places, string(x.Place)) {
+			s.Places = append(s.Places, string(x.Place))
+		}
+	}
 }
 
 func userName(u *event.User) string {

@@ -178,8 +178,22 @@ func peer(host, address string, port uint16) string {
 	return text(host) + " (" + at + ")"
 }
 
-// what says in one line what a record is about.
+// what says in one line what a record is about, and the types of sensitive data
+// in it.
 func what(r *event.Record) string {
+	var types []string
+	for _, s := range r.Sensitive {
+		if !slices.Contains(types, s.Type) {
+			types = append(types, s.Type)
+		}
+	}
+	if len(types) == 0 {
+		return plainWhat(r)
+	}
+	return plainWhat(r) + "  [holds " + text(strings.Join(types, ", ")) + "]"
+}
+
+func plainWhat(r *event.Record) string {
 	switch {
 	case r.Kind == event.KindExit:
 		return ending(r.Process) + ": " + command(r.Process)

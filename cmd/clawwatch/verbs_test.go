@@ -99,7 +99,7 @@ func storySoFar() ([]event.Record, []event.Alert) {
 	return []event.Record{
 			{ID: id("0"), Time: at(-9), Kind: event.KindSkillPresent, Source: event.SourceSkills, Attribution: &event.Attribution{Gateway: base.Gateway}, Skill: &event.SkillChange{ID: *weather, Installer: "clawhub", Installed: &installed, Owner: &event.User{ID: 1000, Name: "dev"}, Declares: &event.Declared{Bins: []string{"curl", "python3"}, Envs: []string{"WEATHER_API_KEY"}, Hosts: []string{"wttr.in"}}}},
 			{ID: id("1"), Time: at(0), Kind: event.KindSessionStart, Source: event.SourceOpenClaw, Attribution: &base, Session: &event.Session{Key: "agent:main:main", Channel: "telegram", Actor: "alice"}},
-			{ID: id("2"), Time: at(1), Kind: event.KindLLMCall, Source: event.SourceOpenClaw, Attribution: &base, LLM: &event.LLM{Provider: "anthropic", Model: "claude", InputTokens: 1200, OutputTokens: 80}},
+			{ID: id("2"), Time: at(1), Kind: event.KindLLMCall, Source: event.SourceOpenClaw, Attribution: &base, LLM: &event.LLM{Provider: "anthropic", Model: "claude", InputTokens: 1200, OutputTokens: 80}, Sensitive: []event.Sensitive{{Type: "payment-card", Place: event.InPrompt, Digest: "0a1b2c3d", Count: 2}, {Type: "iban", Place: event.InResponse, Digest: "4e5f6a7b", Count: 1}}},
 			{ID: id("3"), Time: at(2), Kind: event.KindLLMCall, Source: event.SourceOpenClaw, Attribution: &base, LLM: &event.LLM{Provider: "anthropic", Model: "claude", StatusCode: 401, ErrorType: "authentication_error"}},
 			{ID: id("4"), Time: at(3), Kind: event.KindExec, Source: event.SourceEBPF, Process: sh, Attribution: &sure},
 			{ID: id("5"), Time: at(4), Kind: event.KindExec, Source: event.SourceEBPF, Process: py, Attribution: &sure},
@@ -142,6 +142,7 @@ func TestVerbsPrintWhatAPersonNeeds(t *testing.T) {
 		"why-event":        {newWhyCmd(), []string{"01kanb3k80a"}},
 		"why-ambiguous":    {newWhyCmd(), []string{"01KANB3K80C"}},
 		"why-nobody":       {newWhyCmd(), []string{"01KANB3K80D"}},
+		"why-sensitive":    {newWhyCmd(), []string{"01KANB3K802"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := askVerb(t, c.cmd, socket, c.args...)

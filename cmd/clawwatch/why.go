@@ -59,8 +59,19 @@ func printWhy(out *printer, w *api.Why) {
 		out.line("  " + claim(r))
 		printAttribution(out, r.Attribution)
 		printProcess(out, r.Process)
+		printSensitive(out, r.Sensitive)
 		printTimeline(out, w, console.Whose(r.Attribution), r.ID)
 		out.linef("\nSeen by %s%s", text(string(r.Source)), amended(r.Amended))
+	}
+}
+
+func printSensitive(out *printer, all []event.Sensitive) {
+	if len(all) == 0 {
+		return
+	}
+	out.line("\nSensitive data in its texts; the data itself is not kept")
+	for _, s := range all {
+		out.line("  " + text(s.String()))
 	}
 }
 

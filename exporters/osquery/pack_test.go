@@ -82,10 +82,11 @@ func TestThePackIsTheSameInYAMLAndJSON(t *testing.T) {
 	}
 }
 
-// today is a day that has just been, with a failed model call.
+// today is a day that has just been, with a failed model call that had a card in
+// its prompt.
 func today() ([]event.Record, event.Alert) {
 	records, alert := day()
-	records = append(records, event.Record{ID: id(11), Time: at(10), Kind: event.KindLLMCall, LLM: &event.LLM{Provider: "p", Model: "m", StatusCode: 401}})
+	records = append(records, event.Record{ID: id(11), Time: at(10), Kind: event.KindLLMCall, LLM: &event.LLM{Provider: "p", Model: "m", StatusCode: 401}, Sensitive: []event.Sensitive{{Type: "payment-card", Place: event.InPrompt, Digest: "0a1b2c3d", Count: 1}}})
 	late := time.Since(epoch) - time.Minute
 	for i := range records {
 		records[i].Time = records[i].Time.Add(late)

@@ -48,6 +48,7 @@ func putRecord(dst plog.LogRecord, r *event.Record, now time.Time) {
 	a.str("clawwatch.call", r.Call)
 	putLLM(a, r.LLM)
 	putTool(a, r.Tool)
+	putSensitive(a, r.Sensitive)
 	putEffects(a, r.Effects)
 	putSession(a, r.Session)
 	putSkillChange(a, r.Skill)

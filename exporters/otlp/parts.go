@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -244,6 +245,19 @@ func putTool(a attributes, t *event.Tool) {
 	if t.ExitCode != nil {
 		a.PutInt("clawwatch.tool.exit_code", int64(*t.ExitCode))
 	}
+}
+
+// putSensitive puts what was found by type, and each find as a line.
+func putSensitive(a attributes, all []event.Sensitive) {
+	var types, lines []string
+	for _, s := range all {
+		if !slices.Contains(types, s.Type) {
+			types = append(types, s.Type)
+		}
+		lines = append(lines, s.String())
+	}
+	a.strs("clawwatch.sensitive.types", types)
+	a.strs("clawwatch.sensitive.found", lines)
 }
 
 func putSession(a attributes, s *event.Session) {

@@ -1,6 +1,9 @@
 package event
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // A Record is a fact joined with its process and its attribution, in the shape
 // in which it is stored, served and shipped (JSON: one object). What is not
@@ -21,6 +24,7 @@ type Record struct {
 	Tool        *Tool        `json:"tool,omitempty"`
 	Effects     *Effects     `json:"effects,omitempty"`
 	LLM         *LLM         `json:"llm,omitempty"`
+	Sensitive   []Sensitive  `json:"sensitive,omitempty"` // process.exec, tool.call, llm.call: what was found in its texts
 	Session     *Session     `json:"session,omitempty"`
 	Skill       *SkillChange `json:"skill,omitempty"`
 	Sensor      *Sensor      `json:"sensor,omitempty"`
@@ -238,6 +242,46 @@ type LLM struct {
 	Prompt           string `json:"prompt,omitempty"`   // redacted
 	Response         string `json:"response,omitempty"` // redacted
 }
+
+// Sensitive is data of a sensitive type that was found in a text, before that was
+// redacted. Where a record has more than some tens, the others are counted
+// together by type, without place and digest.
+type Sensitive struct {
+	Type     string `json:"type"`               // payment-card, us-ssn, iban, private-key, github-token, …, or a name from the policy
+	Place    Place  `json:"place,omitempty"`    // prompt, response, tool_argument, command_line
+	Argument int    `json:"argument,omitempty"` // command_line: its number in command_args
+	Digest   string `json:"digest,omitempty"`   // salted; the same data has the same one on this host, and in the marks of redaction
+	Count    int    `json:"count"`              // how often it is there
+}
+
+// String says it in a line.
+func (s Sensitive) String() string {
+	out := s.Type
+	if s.Place != "" {
+		out += " in " + string(s.Place)
+	}
+	if s.Argument != 0 {
+		out += " " + strconv.Itoa(s.Argument)
+	}
+	if s.Digest != "" {
+		out += ", digest " + s.Digest
+	}
+	if s.Count != 1 {
+		out += ", " + strconv.Itoa(s.Count) + " times"
+	}
+	return out
+}
+
+// A Place is a text of a record.
+type Place string
+
+// The places there are.
+const (
+	InPrompt       Place = "prompt"
+	InResponse     Place = "response"
+	InToolArgument Place = "tool_argument" // command and URL
+	InCommandLine  Place = "command_line"
+)
 
 // Session is who talks to an agent, from where.
 type Session struct {

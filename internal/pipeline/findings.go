@@ -130,6 +130,11 @@ func keyOf(it *item, rec *event.Record, rule string) findingKey {
 	case rec.Sensor != nil:
 		key.subject = rec.Sensor.Probe + " " + rec.Sensor.Reason
 	}
+	for _, s := range rec.Sensitive {
+		if !strings.Contains(key.subject, " "+s.Type) {
+			key.subject += " " + s.Type
+		}
+	}
 	return key
 }
 

@@ -111,6 +111,7 @@ func New(cfg Config) *Pipeline {
 		ledgers: newLedgers(), claims: claims{}, doors: doors{}, moved: moved{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
+	p.describe()
 	return p
 }
 
@@ -126,6 +127,7 @@ func (p *Pipeline) Stats() Stats {
 func (p *Pipeline) SetRules(set *rules.Set, pol *policy.Policy) {
 	p.Rules, p.Policy = set, pol
 	clear(p.views)
+	p.describe()
 }
 
 // sweep is how often what is over is forgotten.

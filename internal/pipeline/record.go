@@ -112,6 +112,7 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 	default:
 		p.fromRecords(&rec, ev.Body)
 	}
+	rec.Sensitive = p.sensitive(ev.Body)
 	if ev.Stranger && rec.File != nil && ev.Gateway != "" {
 		rec.File.Owner = p.user(p.engine.Gateway(ev.Gateway).UID)
 	}

@@ -1,6 +1,6 @@
 // Package policy is the operator's intent, typed: which endpoints skills may
 // reach, which directories hold what, which skills are vetted, how much one
-// run may move, which environment variables are secrets.
+// run may move, which environment variables are secrets, which data is sensitive.
 //
 // A policy is a YAML file over the default that is built in (default.yaml,
 // which is also its documentation). What a file does not mention keeps its
@@ -31,6 +31,7 @@ import (
 
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/policy/yamlfile"
+	"github.com/clawwatch/clawwatch/internal/sensitive"
 )
 
 // A Policy is a policy file, checked.
@@ -42,6 +43,8 @@ type Policy struct {
 	Limits      Limits      `yaml:"limits"`
 	Environment Environment `yaml:"environment"`
 	LLM         LLM         `yaml:"llm"`
+
+	SensitiveData SensitiveData `yaml:"sensitive_data"`
 }
 
 // Endpoints says where connections may go.
@@ -110,6 +113,22 @@ type EnvGrant struct {
 // LLM says how much of a conversation is kept.
 type LLM struct {
 	Content Content `yaml:"content"` // redacted, digest or none
+}
+
+// SensitiveData says what data is to be recognised in prompts, answers, tool
+// calls and command lines, besides what is built in: payment cards, IBANs, social
+// security numbers of the United States, private keys, and keys and tokens of the
+// common providers. What is recognised is taken out of every text, and reported
+// by type, place and digest.
+type SensitiveData struct {
+	Patterns yamlfile.List[DataPattern] `yaml:"patterns"` // types of your own
+}
+
+// A DataPattern is a type of data.
+type DataPattern struct {
+	Name    string     `yaml:"name"`    // of the type, as alerts show it: lower-case words joined by hyphens
+	Regexp  Expression `yaml:"regexp"`  // what such data looks like
+	Comment string     `yaml:"comment"` // for people
 }
 
 //go:embed default.yaml
@@ -191,6 +210,25 @@ func (g *EnvGrant) Validate() error {
 	}
 	return nil
 }
+
+// Validate is called by yamlfile.
+func (d *SensitiveData) Validate() error {
+	if n := len(d.Patterns.Items); n > sensitive.MaxPatterns {
+		return fmt.Errorf("%d patterns, at most %d are allowed", n, sensitive.MaxPatterns)
+	}
+	return nil
+}
+
+// Validate is called by yamlfile.
+func (d *DataPattern) Validate() error {
+	if d.Regexp.re == nil {
+		return errors.New("regexp is missing")
+	}
+	return sensitive.CheckName(d.Name)
+}
+
+// Pattern is what finds such data.
+func (d DataPattern) Pattern() sensitive.Pattern { return sensitive.NewPattern(d.Name, d.Regexp.re) }
 
 // approves reports whether the entry stands for the skill as it is.
 func (s ApprovedSkill) approves(id event.SkillID) bool {

@@ -306,7 +306,7 @@ func TestSizes(t *testing.T) {
 }
 
 func TestMistakesInAPolicyAreAllReported(t *testing.T) {
-	const in = `version: 2
+	in := `version: 2
 endpoints:
   aproved: []
   approved:
@@ -326,6 +326,15 @@ skills: {approved: [{version: 1}, {name: a, sha256: abc}]}
 limits: {bytes_per_run: much}
 environment: {secret_names: ["a b"], approved: [{skills: [a]}]}
 llm: {content: everything}
+sensitive_data:
+  patterns:
+    - {name: a, regexp: '('}
+    - {name: b, regexp: ''}
+    - name: c
+      regexp: 'x*'
+    - {name: D, regexp: x}
+    - {name: e}
+    - {name: f, regexp: ` + strings.Repeat("x", 1025) + `}
 `
 	_, err := Load("p.yaml", []byte(in))
 	if err == nil {
@@ -338,6 +347,8 @@ llm: {content: everything}
 		"a path stands for all that is below", "** stands alone", "/ stands for everything", "a variable stands only at the beginning",
 		"p.yaml:15:8: paths is missing", "access is read or read-write", "p.yaml:17:22: name is missing", "64 hexadecimal digits",
 		"p.yaml:18:25: \"much\": a size such as", "whole words of a variable's name", "names is missing", "content is redacted",
+		"p.yaml:23:25: error parsing regexp: missing closing )", "p.yaml:24:25: the expression is empty", "p.yaml:26:15: the expression can match the empty text",
+		"p.yaml:27:8: a name is lower-case words", "p.yaml:28:8: regexp is missing", "p.yaml:29:25: the expression has 1025 bytes",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)
@@ -347,6 +358,20 @@ llm: {content: everything}
 		t.Log(err)
 	}
 	if _, err := Load("p.yaml", []byte("version: 2\n")); err == nil || !strings.Contains(err.Error(), "p.yaml:1:1: version 2, this program reads 1") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPatternsOfSensitiveDataAreFewAndWork(t *testing.T) {
+	p, err := Load("p.yaml", []byte(`sensitive_data: {patterns: [{name: employee-number, regexp: '\bEMP-\d{6}\b', comment: of ours}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := p.SensitiveData.Patterns.Items[0].Pattern().Find("of EMP-123456."); len(found) != 1 || found[0].Type != "employee-number" || found[0].From != 3 {
+		t.Errorf("found %v", found)
+	}
+	many := "sensitive_data:\n  patterns:\n" + strings.Repeat("    - {name: a, regexp: x}\n", 33)
+	if _, err := Load("p.yaml", []byte(many)); err == nil || !strings.Contains(err.Error(), "p.yaml:2:3: 33 patterns, at most 32 are allowed") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/clawwatch/clawwatch/internal/sensitive"
 )
 
 // A HostName is a host name in lower case without a trailing dot, or "*." and a
@@ -180,4 +183,19 @@ func (z Size) String() string {
 		f, unit = f/1000, u
 	}
 	return strings.TrimSuffix(strconv.FormatFloat(f, 'f', 1, 64), ".0") + " " + unit + "B"
+}
+
+// An Expression is a regular expression in Go's syntax (RE2), of at most 1024
+// bytes. It matches at least one character; (?i) at its beginning makes it match
+// in either case, and \b is the border of a word.
+type Expression struct{ re *regexp.Regexp }
+
+// UnmarshalText refuses what does not compile or would match everywhere.
+func (x *Expression) UnmarshalText(text []byte) error {
+	re, err := sensitive.Expression(string(text))
+	if err != nil {
+		return err
+	}
+	x.re = re
+	return nil
 }

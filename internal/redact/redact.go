@@ -6,9 +6,10 @@
 // the redactor's salt. Two places with the same secret show the same digest on
 // one host, and without the salt nobody can try guesses against it.
 //
-// What is recognised: keys and tokens that have a shape (shapes.go), user
-// information and secret parameters in URLs, authorization headers, values of
-// names that say they are secret (NAME=value, "name": "value", --name value),
+// What is recognised: keys and tokens that have a shape (shapes.go), numbers of
+// people, cards and accounts (package sensitive), what the operator describes,
+// user information and secret parameters in URLs, authorization headers, values
+// of names that say they are secret (NAME=value, "name": "value", --name value),
 // and curl's -u user:password.
 //
 // What it does not see: a password that stands alone without a name or a
@@ -24,29 +25,50 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
+
+	"github.com/clawwatch/clawwatch/internal/sensitive"
 )
 
-const marker = `\[redacted:[a-z-]+:[0-9a-f]{8}\]`
+const marker = `\[redacted:[a-z0-9-]+:[0-9a-f]{8}\]`
 
-// redacted is a secret that was taken out already, as a whole value.
-var redacted = regexp.MustCompile(`^` + marker + `$`)
+var (
+	marks    = regexp.MustCompile(marker)
+	redacted = regexp.MustCompile(`^` + marker + `$`) // a secret that was taken out already, as a whole value
+)
 
 // A Redactor replaces secrets by salted digests. It may be used by several
 // goroutines.
-type Redactor struct{ salt []byte }
+type Redactor struct {
+	salt      []byte
+	described atomic.Pointer[[]sensitive.Pattern] // by the operator; nil: nothing
+}
 
 // New makes a redactor. The salt should be random, kept for the life of the
 // host's records, and never shipped.
-func New(salt []byte) *Redactor { return &Redactor{append([]byte(nil), salt...)} }
+func New(salt []byte) *Redactor { return &Redactor{salt: append([]byte(nil), salt...)} }
+
+// Describe makes patterns, in the place of those given before, types of what is
+// taken out from now on.
+func (r *Redactor) Describe(patterns []sensitive.Pattern) { r.described.Store(&patterns) }
+
+// Find tells of what String takes out by its look alone: keys and tokens, numbers,
+// and what the operator described. The digest is that of the mark.
+func (r *Redactor) Find(s string, found func(kind, digest string)) {
+	lower := strings.ToLower(s)
+	r.byLook(s, lower, pairsOf(lower), found)
+}
 
 // String replaces every secret in s. Text without secrets comes back as it is.
 func (r *Redactor) String(s string) string {
 	lower := strings.ToLower(s) // for hints only; it may differ from s in length
 	pairs := pairsOf(lower)
-	for i := range shapes {
-		if shapes[i].possible(s, lower, pairs) {
-			s = r.replace(s, &shapes[i])
+	s = r.byLook(s, lower, pairs, nil)
+	for i := range settings {
+		if settings[i].possible(s, lower, pairs) {
+			s = r.replace(s, &settings[i], nil)
 		}
 	}
 	if hinted(lower, pairs, nameHints) {
@@ -67,7 +89,7 @@ func (r *Redactor) Args(args []string) []string {
 		case i > 0 && curl && (args[i-1] == "-u" || args[i-1] == "--user" || args[i-1] == "-U" || args[i-1] == "--proxy-user"):
 			user, password, found := strings.Cut(a, ":")
 			if out[i] = r.String(a); found && isValue(password, false) {
-				out[i] = user + ":" + r.mark("password", password)
+				out[i] = r.String(user) + ":" + r.mark("password", password)
 			}
 		default:
 			out[i] = r.String(a)
@@ -83,8 +105,60 @@ func (r *Redactor) Digest(s string) string {
 	return hex.EncodeToString(h.Sum(nil)[:4])
 }
 
-func (r *Redactor) mark(kind, secret string) string {
-	return "[redacted:" + kind + ":" + r.Digest(secret) + "]"
+func (r *Redactor) mark(kind, secret string) string { return marked(kind, r.Digest(secret)) }
+
+func marked(kind, digest string) string { return "[redacted:" + kind + ":" + digest + "]" }
+
+// byLook takes out what needs no name beside it to be known, and tells of each
+// where found is not nil.
+func (r *Redactor) byLook(s, lower string, pairs *pairSet, found func(kind, digest string)) string {
+	if patterns := r.described.Load(); patterns != nil {
+		for _, p := range *patterns {
+			s = r.cut(s, outside(s, p.Find(s)), found)
+		}
+	}
+	for i := range tokens {
+		if tokens[i].possible(s, lower, pairs) {
+			s = r.replace(s, &tokens[i], found)
+		}
+	}
+	return r.cut(s, sensitive.Find(s), found)
+}
+
+// outside leaves out what lies within a mark: its digest may look like anything.
+func outside(s string, spans []sensitive.Span) []sensitive.Span {
+	if len(spans) == 0 || !strings.Contains(s, "[redacted:") {
+		return spans
+	}
+	taken := marks.FindAllStringIndex(s, -1)
+	return slices.DeleteFunc(spans, func(x sensitive.Span) bool {
+		for len(taken) > 0 && taken[0][1] <= x.From {
+			taken = taken[1:]
+		}
+		return len(taken) > 0 && taken[0][0] <= x.From && x.To <= taken[0][1]
+	})
+}
+
+// cut takes out spans, which are in their order.
+func (r *Redactor) cut(s string, spans []sensitive.Span, found func(kind, digest string)) string {
+	if len(spans) == 0 {
+		return s
+	}
+	var out strings.Builder
+	end := 0
+	for _, x := range spans {
+		digest := r.Digest(s[x.From:x.To])
+		if x.Type == sensitive.Card || x.Type == sensitive.SSN || x.Type == sensitive.IBAN {
+			digest = r.Digest(sensitive.Canonical(s[x.From:x.To]))
+		}
+		out.WriteString(s[end:x.From])
+		out.WriteString(marked(x.Type, digest))
+		if end = x.To; found != nil {
+			found(x.Type, digest)
+		}
+	}
+	out.WriteString(s[end:])
+	return out.String()
 }
 
 // A shape is one way to recognise a secret.
@@ -98,6 +172,9 @@ type shape struct {
 	// accept decides on a match that the expression alone cannot; nil: yes.
 	// m are the groups.
 	accept func(m []string) bool
+	// words: names in programs can look like that too. All are taken out; told of
+	// are those that look random.
+	words bool
 }
 
 // possible is a cheap look before the expression.
@@ -157,14 +234,14 @@ func (set *pairSet) all(s string) bool {
 	return true
 }
 
-func (r *Redactor) replace(s string, sh *shape) string {
-	found := sh.re.FindAllStringSubmatchIndex(s, -1)
-	if found == nil {
+func (r *Redactor) replace(s string, sh *shape, found func(kind, digest string)) string {
+	matches := sh.re.FindAllStringSubmatchIndex(s, -1)
+	if matches == nil {
 		return s
 	}
 	var out strings.Builder
 	end := 0
-	for _, at := range found {
+	for _, at := range matches {
 		from, to := at[2*sh.group], at[2*sh.group+1]
 		if from < 0 || from == to {
 			continue
@@ -172,12 +249,26 @@ func (r *Redactor) replace(s string, sh *shape) string {
 		if sh.accept != nil && !sh.accept(groups(s, at)) {
 			continue
 		}
+		digest := r.Digest(s[from:to])
 		out.WriteString(s[end:from])
-		out.WriteString(r.mark(sh.kind, s[from:to]))
-		end = to
+		out.WriteString(marked(sh.kind, digest))
+		if end = to; found != nil && (!sh.words || !isName(s[from:to])) {
+			found(sh.kind, digest)
+		}
 	}
 	out.WriteString(s[end:])
 	return out.String()
+}
+
+// isName reports whether a token is more like a name: of words that are joined,
+// none of them long and with a digit in it.
+func isName(token string) bool {
+	for _, word := range strings.FieldsFunc(token, func(c rune) bool { return c == '-' || c == '_' || c == '.' }) {
+		if len(word) >= 16 && strings.ContainsAny(word, "0123456789") {
+			return false
+		}
+	}
+	return true
 }
 
 func groups(s string, at []int) []string {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/clawwatch/clawwatch/internal/sensitive"
 )
 
 var salted = New([]byte("a salt for tests"))
@@ -36,6 +38,9 @@ var secrets = map[string]struct{ text, secret, kind string }{
 	"pypi":               {"twine -p %s", "pypi" + "-AgEIcHlwaS5vcmcCJDAxMjM0NTY3ODk", "pypi-token"},
 	"stripe":             {"%s", "sk_" + "live_0123456789abcdefABCDEF", "stripe-key"},
 	"groq":               {"%s", "gsk" + "_0123456789abcdefABCDEF", "api-key"},
+	"card":               {"pay %s", "4111" + " 1111 1111 1111", "payment-card"},
+	"ssn":                {"he is %s.", "536-22-" + "1847", "us-ssn"},
+	"iban":               {"to %s,", "GB82WEST" + "12345698765432", "iban"},
 	"age":                {"%s", "AGE-SECRET-" + "KEY-1QQQQQQQQQQQQQQQQQQQQQQQQ", "age-key"},
 	"private key":        {"echo '%s' > k", "-----BEGIN OPENSSH " + "PRIVATE KEY-----\nb3BlbnNz\nAAAA\n-----END OPENSSH PRIVATE KEY-----", "private-key"},
 	"cut private key":    {"echo %s", "-----BEGIN RSA " + "PRIVATE KEY-----\nb3BlbnNz\nAAAA", "private-key"},
@@ -192,6 +197,61 @@ func TestADigestDependsOnTheSalt(t *testing.T) {
 	before := r.Digest("x")
 	if salt[0] = 'C'; r.Digest("x") != before {
 		t.Error("the redactor shares the salt with its caller")
+	}
+}
+
+func TestWhatIsFoundHasTheDigestOfItsMark(t *testing.T) {
+	for name, tt := range secrets {
+		in := fmt.Sprintf(tt.text, tt.secret)
+		out, byLook := salted.String(in), false
+		salted.Find(in, func(kind, digest string) {
+			byLook = true
+			if !strings.Contains(out, "[redacted:"+kind+":"+digest+"]") {
+				t.Errorf("%s: found %s %s, and %s", name, kind, digest, out)
+			}
+		})
+		named := slices.Contains([]string{"value", "password", "authorization", "cookie"}, tt.kind) || strings.HasPrefix(tt.kind, "url-")
+		if byLook == named {
+			t.Errorf("%s (%s): found %v", name, tt.kind, byLook)
+		}
+	}
+	for _, name := range []string{"secret_manager_client_version_2_beta", "fw_update_handler_v2_final_release", "sk-mock-secret-1234567890"} {
+		salted.Find("x "+name+" y", func(kind, _ string) { t.Errorf("the name %s is told of as %s", name, kind) })
+	}
+	var digests []string
+	salted.Find("4111 1111 1111 1111, 4111"+"111111111111", func(_, digest string) { digests = append(digests, digest) })
+	if len(digests) != 2 || digests[0] != digests[1] {
+		t.Errorf("one card, written in two ways, gives %v", digests)
+	}
+}
+
+func TestWhatTheOperatorDescribesIsTakenOut(t *testing.T) {
+	r := New([]byte("a salt for tests"))
+	describe := func(name, text string) sensitive.Pattern {
+		re, err := sensitive.Expression(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sensitive.NewPattern(name, re)
+	}
+	const in = "EMP-123456 works on Falcon, not on falconry"
+	if got := r.String(in); got != in {
+		t.Errorf("before: %s", got)
+	}
+	r.Describe([]sensitive.Pattern{describe("employee", `\bEMP-\d{6}\b`), describe("project-1", `(?i)\bfalcon\b`), describe("hex", `[0-9a-f]{8}`)})
+	got := r.String(in)
+	if strings.Contains(got, "123456") || strings.Contains(got, "Falcon,") || !strings.Contains(got, "falconry") || strings.Count(got, "[redacted:") != 2 {
+		t.Errorf("got %s", got)
+	}
+	if again := r.String(got); again != got {
+		t.Errorf("redacting twice changes\n%s\n%s", got, again)
+	}
+	if got := fmt.Sprint(r.Args([]string{"curl", "EMP-123456", "-u", "EMP-123456:pass"})); strings.Contains(got, "123456") {
+		t.Errorf("got %q", got)
+	}
+	r.Describe(nil)
+	if got := r.String(in); got != in {
+		t.Errorf("after: %s", got)
 	}
 }
 

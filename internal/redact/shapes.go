@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// shapes in the order in which they are looked for: what is surest first.
-// Secrets known by a name alone come after all of these; see named.go.
-var shapes = []shape{
+// tokens are keys and tokens that are known by what they look like, in the order
+// in which they are looked for: what is surest first.
+var tokens = []shape{
 	{
 		kind: "private-key", hints: []string{"private key"},
 		re: regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|$)`),
 	},
 	{kind: "age-key", hints: []string{"age-secret-key-"}, re: regexp.MustCompile(`(?i)AGE-SECRET-KEY-1[A-Z0-9]{20,}`)},
 	{kind: "anthropic-key", hints: []string{"sk-ant-"}, re: regexp.MustCompile(`sk-ant-[A-Za-z0-9_-]{8,}`)},
-	{kind: "api-key", hints: []string{"sk-"}, re: regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{16,}`), accept: hasDigit},
+	{kind: "api-key", hints: []string{"sk-"}, re: regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{16,}`), accept: hasDigit, words: true},
 	{kind: "github-token", hints: []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_"}, re: regexp.MustCompile(`\bgh[pousr]_[A-Za-z0-9]{16,}`)},
 	{kind: "github-token", hints: []string{"github_pat_"}, re: regexp.MustCompile(`github_pat_[A-Za-z0-9_]{16,}`)},
 	{kind: "gitlab-token", hints: []string{"glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glsoat-"}, re: regexp.MustCompile(`\bgl(?:pat|dt|rt|ptt|cbt|soat)-[A-Za-z0-9_.-]{16,}`)},
@@ -34,9 +34,13 @@ var shapes = []shape{
 	{kind: "sendgrid-key", hints: []string{"sg."}, re: regexp.MustCompile(`\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`)},
 	{
 		kind: "api-key", hints: []string{"gsk_", "xai-", "r8_", "pplx-", "tvly-", "ntn_", "lin_api_", "dop_v1_", "shpat_", "shpss_", "secret_", "hvs.", "dp.pt.", "fw_"},
-		re: regexp.MustCompile(`\b(?:gsk_|xai-|r8_|pplx-|tvly-|ntn_|lin_api_|dop_v1_|shpat_|shpss_|secret_|hvs\.|dp\.pt\.|fw_)[A-Za-z0-9_-]{20,}`), accept: hasDigit,
+		re: regexp.MustCompile(`\b(?:gsk_|xai-|r8_|pplx-|tvly-|ntn_|lin_api_|dop_v1_|shpat_|shpss_|secret_|hvs\.|dp\.pt\.|fw_)[A-Za-z0-9_-]{20,}`), accept: hasDigit, words: true,
 	},
+}
 
+// settings are what stands where a secret would, whatever it looks like. Secrets
+// known by a name alone come after all of these; see named.go.
+var settings = []shape{
 	{kind: "url-password", hints: []string{"://"}, and: "@", group: 1, re: regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@"'<>\[]*:([^\s/?#"'<>]+)@`), accept: plainValue},
 	{kind: "url-user", hints: []string{"://"}, and: "@", group: 1, re: regexp.MustCompile(`(?i)\bhttps?://([^\s/?#:@"'<>]{16,})@`), accept: plainValue},
 	{

@@ -56,8 +56,16 @@ type column[P any] field[P]
 func events() Table {
 	t := records("clawwatch_events", "Everything that was recorded: one row an event.", "", func(r *record) *record { return r },
 		column[record]{Column{"operation", Text, None, "what was done to a file, or the direction of a connection, or the name of a tool, or how a process got at another"}, operation},
-		column[record]{Column{"target", Text, None, "what it was done to: a path, a peer, names of variables, a command, a model, a skill, a process"}, target})
+		column[record]{Column{"target", Text, None, "what it was done to: a path, a peer, names of variables, a command, a model, a skill, a process"}, target},
+		column[record]{Column{"sensitive", Text, None, "process.exec, tool.call and llm.call: types of sensitive data in its texts, with place and digest; a JSON array"}, func(r *record) string {
+			lines := make([]string, len(r.Sensitive))
+			for i, s := range r.Sensitive {
+				lines[i] = s.String()
+			}
+			return list(lines)
+		}})
 	t.Examples = []string{
+		"SELECT e.datetime, e.kind, e.skill, s.value AS found FROM clawwatch_events e, json_each(e.sensitive) s WHERE e.kind IN ('llm.call', 'tool.call', 'process.exec') AND e.time > strftime('%s', 'now') - 86400;",
 		"SELECT kind, count(*) AS n FROM clawwatch_events WHERE time > strftime('%s', 'now') - 600 GROUP BY kind ORDER BY n DESC;",
 		"SELECT datetime, skill, confidence, target FROM clawwatch_events WHERE kind = 'process.exec' AND skill = 'weather' AND time > strftime('%s', 'now') - 3600;",
 	}
