@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,8 +26,8 @@ func recorder() {
 		check(syscall.Setgid(as))
 		check(syscall.Setuid(as))
 	}
-	name := []byte("openclaw-gatewa\x00")
-	check(unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)) // while this is the first thread
+	check(unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)) // as if that user had started it
+	check(takeName())
 	db := records(filepath.Join(os.Getenv("OPENCLAW_STATE_DIR"), "agents/main/agent"))
 	for {
 		if _, err := os.Stat(filepath.Join(os.Getenv("HOME"), "go")); err == nil {
