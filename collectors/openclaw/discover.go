@@ -94,6 +94,9 @@ func (c *Collector) look(id event.ProcID, emit func(event.Event)) {
 		c.known[id] = known
 	}
 	found, err := describe(c.cfg.Proc, c.cfg.ProcPath, p, &known.pkg)
+	if known.found.Role == event.RoleGateway {
+		found.Role = event.RoleGateway // it may have lost the arguments that said so
+	}
 	found.ID = c.nameFor(id, found)
 	if err != nil && known.said != err.Error() {
 		known.said = err.Error()

@@ -104,6 +104,9 @@ func describe(proc fs.FS, procPath string, p procfs.Process, pkg *install) (even
 		err = nil // all defaults: OpenClaw runs so, too
 	}
 	g.Port, g.Providers = env.port(s), s.Providers
+	if g.Role == event.RoleCLI && len(p.Args) > 0 && strings.Join(p.Args[1:], "") == "" && listens(proc, p.ID.PID, g.Port) {
+		g.Role = event.RoleGateway // its title says less than it is
+	}
 	agents := agentsOf(root, state, p.UID, s)
 	for _, w := range s.workspaces(env, state, p.Cwd, agents) {
 		g.Workspaces = append(g.Workspaces, resolve(root, w))
