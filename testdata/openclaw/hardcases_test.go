@@ -34,8 +34,9 @@ func (s *stage) twinCalls() hardCase {
 // directory alone.
 func (s *stage) sameCommand() hardCase {
 	const name = "same command, two sessions"
-	a := s.sure(name, "same1", "weather-lite")
-	b := s.sure(name, "same2", "leaky-notes")
+	const late = "one of two equal commands was recorded too late to be told from the other by its directory"
+	a := s.doubted(truth.Ambiguous, late, name, "same1", "weather-lite")
+	b := s.doubted(truth.Ambiguous, late, name, "same2", "leaky-notes")
 	hold := func(session, skill, label string) talk {
 		dir := filepath.Join(s.workspace, session)
 		prepare := run("mkdir -p %[1]s && echo '%[2]s %[3]s meet %[4]s 2; %[2]s %[3]s read %[5]s/Documents/plan.txt' > %[1]s/go.sh", dir, s.deed, label, a+b, s.home)
