@@ -42,7 +42,11 @@ func (e *Engine) wrote(ev event.Event) {
 	}
 	g := s.origin.gateway
 	for _, p := range paths {
-		g.forgery.touched(g, s, p, ev, e)
+		if s.role.ByTool() && isTranscript(p) {
+			for _, of := range e.gateways { // it may be another's than its own
+				of.forgery.touched(of, s, p, ev, e)
+			}
+		}
 		if s.role == event.RoleTool && isProgram(p) {
 			g.made.add(p)
 		}

@@ -3,6 +3,7 @@ package attribution
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,26 +33,69 @@ type grasp struct {
 const told = 5 * time.Second
 
 // maxHolding bounds the processes that are known to have records open; what more
-// of them have open stays open.
-const maxHolding = 4096
+// of them have open counts as open for so long.
+const (
+	maxHolding = 4096
+	crowded    = time.Hour
+)
 
 // hold notes that a process may have records open for writing.
 func (e *Engine) hold(id event.ProcID, o *grasp) {
-	if e.holding[id] == o {
-		return
-	}
-	if o.held++; e.holding[id] == nil && len(e.holding) < maxHolding {
-		e.holding[id] = o
+	all := e.holding[id]
+	switch {
+	case slices.Contains(all, o):
+	case all == nil && len(e.holding) >= maxHolding || len(all) >= maxHolding:
+		o.last = e.now.Add(crowded)
+	default:
+		o.held++
+		e.holding[id] = append(all, o)
 	}
 }
 
 // letGo notes that a process has nothing open any more.
 func (e *Engine) letGo(id event.ProcID) {
-	if o := e.holding[id]; o != nil {
+	for _, o := range e.holding[id] {
 		o.held--
-		o.last = e.now
-		delete(e.holding, id)
+		o.seen(e.now)
 	}
+	delete(e.holding, id)
+}
+
+// seen notes that the records were open at a time.
+func (o *grasp) seen(at time.Time) {
+	if at.After(o.last) {
+		o.last = at
+	}
+}
+
+// grasp gives that of an execution, a new one if it has none. Where there are too
+// many, what is over makes room, and then all the others have one together.
+func (f *forgery) grasp(root event.ProcID, at, now time.Time) *grasp {
+	if f.opened == nil {
+		f.opened = map[event.ProcID]*grasp{}
+	}
+	if f.opened[root] == nil && len(f.opened) >= maxForgeries {
+		for other, o := range f.opened {
+			if o.open(now) {
+				continue
+			}
+			for i := range f.times {
+				if t := &f.times[i]; t.root == other && o.last.After(t.to) {
+					t.to = o.last
+				}
+			}
+			delete(f.opened, other)
+		}
+		if len(f.opened) >= maxForgeries {
+			root = event.ProcID{}
+		}
+	}
+	o := f.opened[root]
+	if o == nil {
+		o = &grasp{first: at}
+		f.opened[root] = o
+	}
+	return o
 }
 
 // open reports whether the records may be written to by it, or may have been.
@@ -65,11 +109,9 @@ type interval struct {
 // maxForgeries bounds what is kept; the last interval then lasts.
 const maxForgeries = 256
 
-// isTranscript reports whether a file holds the rows of a gateway's sessions.
-func isTranscript(state, file string) bool {
-	if !strings.HasPrefix(file, state+"/agents/") {
-		return false
-	}
+// isTranscript reports whether a file can hold the rows of a gateway's sessions, by
+// its name.
+func isTranscript(file string) bool {
 	dir, name := path.Split(file)
 	switch path.Base(dir) {
 	case "agent":
@@ -83,23 +125,14 @@ func isTranscript(state, file string) bool {
 // touched takes note that a process changed a file. To open a database for
 // writing is what every reader of SQLite does; only what is written counts.
 func (f *forgery) touched(g *gateway, s *Scope, file string, ev event.Event, e *Engine) {
-	if s.role != event.RoleTool || g.found.StateDir == "" || !isTranscript(g.found.StateDir, file) {
+	if g.found.StateDir == "" || !strings.HasPrefix(file, g.found.StateDir+"/agents/") {
 		return
-	}
-	if f.opened == nil {
-		f.opened = map[event.ProcID]*grasp{}
 	}
 	root := s.exec.root
 	if open, ok := ev.Body.(event.FileOpen); ok && !open.Create && !open.Emptied {
-		o := f.opened[root]
-		if o == nil && len(f.opened) < maxForgeries {
-			o = &grasp{first: ev.Time}
-			f.opened[root] = o
-		}
-		if o != nil {
-			o.last = e.now
-			e.hold(ev.Proc, o)
-		}
+		o := f.grasp(root, ev.Time, e.now)
+		o.seen(e.now)
+		e.hold(ev.Proc, o)
 		return
 	}
 	from := s.exec.started

@@ -228,6 +228,40 @@ func TestRowsAreInDoubtAsLongAsSomebodyElseHasTheRecordsOpen(t *testing.T) {
 	}
 }
 
+// A flood of commands that open the records, and one that opens those of two
+// gateways, neither hide one that has them open nor leave them in doubt for good.
+func TestAFloodOfWhoHasTheRecordsOpenPasses(t *testing.T) {
+	const other = "/home/dev/.other"
+	db := func(of string) string { return of + "/agents/main/agent/openclaw-agent.sqlite" }
+	f := newFilm(t)
+	f.push(0, proc(20), event.GatewayFound{ID: other, Role: event.RoleGateway, StateDir: other, Home: "/home/dev"})
+	ask := func(sec float64, id, want string) {
+		t.Helper()
+		f.read(sec, "alice", id, "read-"+id, notes+"/SKILL.md")
+		f.call(sec+0.2, "alice", id, "exec-"+id, "date "+id)
+		f.want(sec+2, f.root(sec+0.5, int32(90000+sec), "date "+id), want, "alice", "exec-"+id)
+	}
+	open := func(sec float64, pid int32, file string) { f.update(sec, pid, file) }
+	for i := range int32(maxForgeries + 10) {
+		f.root(1, 1000+i, "sleep")
+		open(1, 1000+i, db(state))
+		open(1, 1000+i, db(other))
+		f.push(1.1, proc(1000+i), event.Exit{})
+	}
+	ask(20, "r1", "notes strong")
+	f.root(30, 5000, "sleep")
+	open(30, 5000, db(state))
+	ask(50, "r2", "ambiguous notes")
+	f.push(60, proc(5000), event.Exit{})
+	ask(80, "r3", "notes strong")
+	if len(f.e.holding) != 0 {
+		t.Errorf("%d processes still hold something", len(f.e.holding))
+	}
+	if g := f.e.gateways[other]; len(g.forgery.opened) == 0 {
+		t.Error("who opened the records of another gateway than its own is not known")
+	}
+}
+
 func has(a *event.Attribution, kind string) bool {
 	for _, e := range a.Evidence {
 		if e.Kind == kind {

@@ -36,11 +36,11 @@ func TestProcessesSumUpWhatEachDid(t *testing.T) {
 		})
 	}
 	put(func(r *event.Record) { r.Kind, r.Process.CommandArgs = event.KindExec, []string{"curl"} })
-	for _, path := range []string{"/usr/lib/x", "/work/in", "/home/dev/notes", "/home/dev/.ssh/id_ed25519", "/srv/data"} {
+	for _, path := range []string{"/usr/lib/x", "/opt/in", "/home/dev/notes", "/home/dev/.ssh/id_ed25519", "/srv/data"} {
 		file("read", path)
 	}
-	file("write", "/work/out")
-	file("write", "/work/out")
+	file("write", "/opt/out")
+	file("write", "/opt/out")
 	net(event.KindConnect, 0, 0)
 	net(event.KindConnect, 0, 111)
 	net(event.KindClose, 500, 0)
@@ -62,7 +62,7 @@ func TestProcessesSumUpWhatEachDid(t *testing.T) {
 	}
 	got := fmt.Sprintf("%v exited=%v code=%d files=%v notable=%v env=%v net=%d failed=%d sent=%d first=%d last=%d", p.Process.CommandArgs, p.Exited, *p.Process.ExitCode, p.Files,
 		notable, p.EnvNames, p.Connections[0].Count, p.Connections[0].Failed, p.Connections[0].Sent, p.First.Sub(epoch)/time.Second, p.Last.Sub(epoch)/time.Second)
-	want := "[curl] exited=true code=3 files=map[read:5 write:2] notable=[read /home/dev/.ssh/id_ed25519 1 write /work/out 2 read /srv/data 1] env=[A B] net=2 failed=1 sent=500 first=1 last=13"
+	want := "[curl] exited=true code=3 files=map[read:5 write:2] notable=[read /home/dev/.ssh/id_ed25519 1 write /opt/out 2 read /srv/data 1] env=[A B] net=2 failed=1 sent=500 first=1 last=13"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
