@@ -61,9 +61,11 @@ func (h *Hasher) openScript(id event.ProcID, x event.Exec, path string, moment t
 	if x.Namespaces != nil && x.Namespaces.Mount != 0 {
 		return nil, event.FileID{}, errMoved // who has mounts of his own can put one over it meanwhile
 	}
-	root, err := unix.Open(filepath.Join(h.proc, strconv.Itoa(int(id.PID)), "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		root, err = unix.Open(filepath.Join(h.proc, "1/root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // it has ended
+	root, err := h.root(strconv.Itoa(int(id.PID)))
+	if errors.Is(err, fs.ErrNotExist) { // it has ended
+		if root, err = h.root("1"); err != nil { // nor can its mounts be seen: then the agent's own are those that count
+			root, err = h.root("self")
+		}
 	}
 	if err != nil {
 		return nil, event.FileID{}, err
@@ -98,6 +100,11 @@ func (h *Hasher) openScript(id event.ProcID, x event.Exec, path string, moment t
 	}
 	f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(at.Fd())), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	return f, file, err
+}
+
+// root opens the root directory of a process.
+func (h *Hasher) root(pid string) (int, error) {
+	return unix.Open(filepath.Join(h.proc, pid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
 // openIn opens nothing yet, only finds it: what is no regular file is not to be

@@ -3,6 +3,7 @@ package digest
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -25,6 +26,12 @@ func TestAScriptIsHashedIfItIsTheOneThatWasRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	const ended = 7
+	proc := t.TempDir() // in which process 1 is not to be seen
+	for _, of := range []string{strconv.Itoa(os.Getpid()), "self"} {
+		must(os.Mkdir(filepath.Join(proc, of), 0o755))
+		must(os.Symlink("/", filepath.Join(proc, of, "root")))
 	}
 	tests := map[string]struct {
 		path  string
@@ -62,16 +69,18 @@ func TestAScriptIsHashedIfItIsTheOneThatWasRun(t *testing.T) {
 			time.Sleep(20 * time.Millisecond) // the clock of a file system goes by ticks
 			test.after(dir)
 			path := filepath.Join(dir, test.path)
-			h := New("/proc", func(event.Exec) string { return path })
-			got, err := h.script(t.Context(), event.ProcID{PID: int32(os.Getpid())}, at, event.Exec{})
-			if test.none {
-				if err == nil {
-					t.Errorf("%+v", got)
+			for state, pid := range map[string]int{"runs": os.Getpid(), "has ended": ended} {
+				h := New(proc, func(event.Exec) string { return path })
+				got, err := h.script(t.Context(), event.ProcID{PID: int32(pid)}, at, event.Exec{})
+				if test.none {
+					if err == nil {
+						t.Errorf("%s: %+v", state, got)
+					}
+					continue
 				}
-				return
-			}
-			if err != nil || got.SHA256 != want || got.Script != path {
-				t.Errorf("%+v, %v; want %s", got, err, want)
+				if err != nil || got.SHA256 != want || got.Script != path {
+					t.Errorf("%s: %+v, %v; want %s", state, got, err, want)
+				}
 			}
 		})
 	}
