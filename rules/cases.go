@@ -40,13 +40,14 @@ type testCase struct {
 	Name  string       `yaml:"name"`
 	Event yamlfile.Raw `yaml:"event"`
 	Run   testRun      `yaml:"run"`
+	Day   testRun      `yaml:"day"` // of the skill
 
 	ParentArgs []string `yaml:"parent_args"` // of the first of the process's ancestors
 	Fires      string   `yaml:"fires"`       // with this message
 	Quiet      bool     `yaml:"quiet"`       // or not at all
 }
 
-// testRun is the run's totals at the event, and before it.
+// testRun is the run's, or the day's, totals at the event, and before it.
 type testRun struct {
 	Sent             policy.Size `yaml:"sent"`
 	Received         policy.Size `yaml:"received"`
@@ -105,10 +106,14 @@ func (s *Set) try(test testFile, c testCase, view *policy.View) error {
 		record.Process.Ancestors[0].Args = c.ParentArgs
 	}
 	got, fired := "", false
-	for _, f := range s.Eval(Input{Record: record, View: view, Run: Run{
+	in := Input{Record: record, View: view, Run: Run{
 		BytesSent: uint64(c.Run.Sent), BytesReceived: uint64(c.Run.Received),
 		PreviousBytesSent: uint64(c.Run.PreviousSent), PreviousBytesReceived: uint64(c.Run.PreviousReceived),
-	}}) {
+	}, Day: Day{
+		BytesSent: uint64(c.Day.Sent), BytesReceived: uint64(c.Day.Received),
+		PreviousBytesSent: uint64(c.Day.PreviousSent), PreviousBytesReceived: uint64(c.Day.PreviousReceived),
+	}}
+	for _, f := range s.Eval(in) {
 		if f.Rule.Name == test.Rule {
 			got, fired = f.Message, true
 		}

@@ -21,6 +21,7 @@ type Env struct {
 	LLM      LLM     `expr:"llm"`     // llm.call
 	Sensor   Sensor  `expr:"sensor"`  // sensor.*: what the agent says of itself
 	Run      RunEnv  `expr:"run"`
+	Day      DayEnv  `expr:"day"` // network.send, network.close
 	Limits   Limits  `expr:"limits"`
 
 	Sensitive Sensitive `expr:"sensitive"` // process.exec, tool.call, llm.call: data found in their texts
@@ -139,6 +140,7 @@ type Skill struct {
 	Confidence string   `expr:"confidence"` // certain, strong, weak, ambiguous, none
 	Candidates []string `expr:"candidates"` // names, when ambiguous
 	Approved   bool     `expr:"approved"`   // vetted, says the policy
+	Vetting    bool     `expr:"vetting"`    // the policy names vetted skills at all
 }
 
 // Change is a skill that came, changed or went.
@@ -217,8 +219,18 @@ type RunEnv struct {
 	PreviousBytesReceived int `expr:"previous_bytes_received"`
 }
 
+// DayEnv is what the skill moved since midnight by UTC, in all its executions at this
+// gateway, or since the agent was started; likewise.
+type DayEnv struct {
+	BytesSent             int `expr:"bytes_sent"`
+	BytesReceived         int `expr:"bytes_received"`
+	PreviousBytesSent     int `expr:"previous_bytes_sent"`
+	PreviousBytesReceived int `expr:"previous_bytes_received"`
+}
+
 // Limits are the policy's. A limit of 0 in the policy is the largest number
 // here: none is crossed.
 type Limits struct {
-	BytesPerRun int `expr:"bytes_per_run"`
+	BytesPerRun      int `expr:"bytes_per_run"`
+	BytesPerSkillDay int `expr:"bytes_per_skill_day"`
 }

@@ -34,9 +34,9 @@ func (e *Env) fill(in Input, commandLine bool) {
 	e.attribution(in)
 	e.Acting = acting(r)
 	e.Run = RunEnv{clamp(in.Run.BytesSent), clamp(in.Run.BytesReceived), clamp(in.Run.PreviousBytesSent), clamp(in.Run.PreviousBytesReceived)}
-	if e.Limits.BytesPerRun = int(in.View.Limits().BytesPerRun); e.Limits.BytesPerRun == 0 {
-		e.Limits.BytesPerRun = math.MaxInt
-	}
+	e.Day = DayEnv{clamp(in.Day.BytesSent), clamp(in.Day.BytesReceived), clamp(in.Day.PreviousBytesSent), clamp(in.Day.PreviousBytesReceived)}
+	limits := in.View.Limits()
+	e.Limits = Limits{limit(limits.BytesPerRun), limit(limits.BytesPerSkillDay)}
 	if r.File != nil {
 		e.file(r, in.View)
 	}
@@ -168,12 +168,21 @@ func (e *Env) attribution(in Input) {
 	}
 	e.Skill.Confidence = string(a.Confidence)
 	if s := a.Skill; s != nil {
+		e.Skill.Vetting = in.View.Vetting()
 		e.Skill.Known, e.Skill.Name, e.Skill.Version, e.Skill.Approved = true, s.Name, s.Version, in.View.SkillApproved(*s)
 		return
 	}
 	for _, c := range a.Candidates {
 		e.Skill.Candidates = append(e.Skill.Candidates, c.Name)
 	}
+}
+
+// limit makes a limit of 0, which is none, the largest number.
+func limit(z policy.Size) int {
+	if z == 0 {
+		return math.MaxInt
+	}
+	return int(z)
 }
 
 // acting tells what is done for a tool call or a skill from what OpenClaw does

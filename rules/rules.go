@@ -72,6 +72,7 @@ type Input struct {
 	Record  *event.Record
 	View    *policy.View   // of the record's gateway; nil: the default policy, bound to none
 	Run     Run            // of the skill execution that the record belongs to
+	Day     Day            // of the skill that the record is attributed to
 	Tool    *event.Tool    // the tool call it belongs to; nil: not known, or the record's own
 	Session *event.Session // likewise
 }
@@ -79,6 +80,12 @@ type Input struct {
 // Run is what one skill execution moved over the network, in bytes of payload.
 // The previous totals are those before this record.
 type Run struct {
+	BytesSent, BytesReceived                 uint64
+	PreviousBytesSent, PreviousBytesReceived uint64
+}
+
+// Day is what a skill moved in the day so far, like Run.
+type Day struct {
 	BytesSent, BytesReceived                 uint64
 	PreviousBytesSent, PreviousBytesReceived uint64
 }

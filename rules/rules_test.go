@@ -54,12 +54,12 @@ func TestBuiltinRulesDoAsTheirTestsSay(t *testing.T) {
 
 func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.T) {
 	want := []string{
-		"agent-socket-access medium", "configuration-rejected high", "container-runtime-access high", "environment-access medium",
+		"agent-socket-access medium", "configuration-rejected high", "container-runtime-access high", "daily-data-volume medium", "environment-access medium",
 		"file-outside-approved-directories medium", "fileless-execution high", "forged-attribution-tag high", "gateway-accessed-from-outside low",
 		"gateway-tampering high", "left-behind-file-used low", "left-behind-startup-file medium", "llm-auth-failure high", "message-bus-access low",
 		"openclaw-files-touched-from-outside medium", "openclaw-records-unread medium", "openclaw-secrets-read-by-its-user low",
 		"openclaw-secrets-read-from-outside high", "openclaw-state-modified high", "process-injection high", "raw-socket medium",
-		"restricted-data-access high", "sensitive-data-in-text medium", "skill-installation medium", "unapproved-endpoint high", "unusual-data-volume high",
+		"restricted-data-access high", "sensitive-data-in-text medium", "skill-installation medium", "unapproved-endpoint high", "unapproved-skill medium", "unusual-data-volume high",
 		"work-handed-over medium",
 	}
 	var got []string

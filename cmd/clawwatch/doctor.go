@@ -155,6 +155,9 @@ func (e *examination) openclaw(s agent.Status) {
 		}
 		e.add("gateway", isWell, "", "%s, OpenClaw %s, user %d, port %d, %s, %s", g.ID, cmp.Or(g.Version, "of unknown version"), g.UID, g.Port,
 			count(s.Skills[g.ID], "skill"), count(len(g.Providers), "model provider"))
+		if name := s.Overrides[g.ID]; name != "" {
+			e.add("policy", isWell, "", "gateway %s is under the override %q", g.ID, name)
+		}
 	}
 	if gateways == 0 {
 		e.add("gateway", isNote, "", "no OpenClaw gateway runs; one that starts is found at once")

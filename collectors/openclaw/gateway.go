@@ -73,7 +73,7 @@ func describe(proc fs.FS, procPath string, p procfs.Process, pkg *install) (even
 	g := event.GatewayFound{
 		ID:   fmt.Sprintf("unverified:%d", p.ID.PID),
 		Role: roleOf(p),
-		UID:  p.UID,
+		UID:  p.UID, Groups: p.Groups,
 	}
 	b, err := boxOf(proc, procPath, p)
 	if err != nil {

@@ -3,6 +3,7 @@ package procfs
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -63,7 +64,29 @@ func parseUID(status string) uint32 {
 			}
 		}
 	}
-	return ^uint32(0) // nobody: never taken for a user that owns something
+	return nobody
+}
+
+// parseGroups gives the real group and the supplementary ones out of /proc/PID/status.
+func parseGroups(status string) []uint32 {
+	var all []uint32
+	for line := range strings.Lines(status) {
+		key, rest, _ := strings.Cut(line, ":")
+		fields := strings.Fields(rest)
+		switch key {
+		case "Gid":
+			fields = fields[:min(1, len(fields))]
+		case "Groups":
+		default:
+			continue
+		}
+		for _, f := range fields {
+			if n, err := strconv.ParseUint(f, 10, 32); err == nil && len(all) < maxGroups && !slices.Contains(all, uint32(n)) {
+				all = append(all, uint32(n))
+			}
+		}
+	}
+	return all
 }
 
 // parseArgs splits a command line at its NULs. A process that retitled itself

@@ -34,6 +34,11 @@ const (
 	maxSmall   = 64 << 10 // stat, status
 )
 
+const maxGroups = 256
+
+// nobody is never taken for a user that owns something.
+const nobody = ^uint32(0)
+
 // A Process is what /proc says of one process at one moment. What could not be
 // read is zero.
 type Process struct {
@@ -41,6 +46,7 @@ type Process struct {
 	ParentPID     int32
 	Comm          string
 	UID           uint32   // real user ID
+	Groups        []uint32 // its real group ID, and those that it is in besides; at most maxGroups
 	Path          string   // executable, without the kernel's " (deleted)"
 	Args          []string // as the process shows them now
 	ArgsTruncated bool
@@ -76,7 +82,7 @@ func Parent(proc fs.FS, pid int32) (Process, error) {
 func UID(proc fs.FS, pid int32) uint32 {
 	b, _, err := readFile(proc, pid, "status", maxSmall)
 	if err != nil {
-		return ^uint32(0)
+		return nobody
 	}
 	return parseUID(string(b))
 }
@@ -120,7 +126,10 @@ func Read(proc fs.FS, pid int32) (Process, error) {
 		p.EnvNames, p.Shell = parseEnv(b)
 		p.EnvTruncated = cut
 	}
-	p.UID = UID(proc, pid)
+	p.UID = nobody
+	if b, _, err := readFile(proc, pid, "status", maxSmall); err == nil {
+		p.UID, p.Groups = parseUID(string(b)), parseGroups(string(b))
+	}
 	p.ContainerID, _ = Container(proc, pid) // none, where it cannot be read
 	p.Terminal, p.Session = s.tty != 0, s.session
 	again, err := readStat(proc, pid)

@@ -164,6 +164,19 @@ func TestAStatusWithoutUIDIsNobodys(t *testing.T) {
 	}
 }
 
+func TestGroupsAreTheRealOneAndThoseBesides(t *testing.T) {
+	for status, want := range map[string][]uint32{
+		"Name:\tx\nGid:\t100\t0\t0\t0\nFDSize:\t64\nGroups:\t4 100 300 \n": {100, 4, 300},
+		"Gid:\t0\t0\t0\t0\nGroups:\t \n":                                   {0},
+		"Name:\tGroups\nGroups:\t-1 x 4294967296 5\n":                      {5},
+		"": nil,
+	} {
+		if got := parseGroups(status); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", status, got, want)
+		}
+	}
+}
+
 func TestTheRealProcAgrees(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	cmd.Env = []string{"OPENCLAW_SHELL=exec", "CLAW_TOKEN=very-secret"}

@@ -149,11 +149,19 @@ func (r *root) lockFile() string {
 // bundled reports whether the root came with OpenClaw itself.
 func (r *root) bundled() bool { return strings.Contains(r.path, "/node_modules/") }
 
+// source says where a skill is from, as far as its metadata or its place tell.
+func (r *root) source(a about) string {
+	if a.installer == "" && r.bundled() {
+		return "bundled"
+	}
+	return a.installer
+}
+
 // read reads a skill whose tree is already listed.
 func (s *skill) read(in *rootfs.Root, r *root) event.Skill {
 	c, a := s.tree.read(in, s.dir), readAbout(in, s.dir, r.lockFile())
 	body := event.Skill{
-		ID:        event.SkillID{Name: a.name, Version: a.version, SHA256: c.sha256, Root: r.path, Dir: s.dir},
+		ID:        event.SkillID{Name: a.name, Version: a.version, SHA256: c.sha256, Root: r.path, Dir: s.dir, Source: r.source(a)},
 		Installer: a.installer,
 		Installed: a.installed,
 		OwnerUID:  a.owner,

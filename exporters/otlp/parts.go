@@ -297,6 +297,7 @@ func putSkill(a attributes, prefix string, id *event.SkillID) {
 	a.str(prefix+"version", id.Version)
 	a.str(prefix+"sha256", id.SHA256)
 	a.str(prefix+"root", id.Root)
+	a.str(prefix+"source", id.Source)
 	a.str(prefix+"dir", id.Dir)
 }
 

@@ -15,7 +15,9 @@ import (
 
 // thisHost tells the policy's variables about this host.
 func thisHost() policy.Host {
-	return policy.Host{Temp: []string{"/tmp", "/var/tmp"}, Resolvers: resolvers("/etc/resolv.conf")}
+	return policy.Host{
+		Temp: []string{"/tmp", "/var/tmp"}, Resolvers: resolvers("/etc/resolv.conf"), UserName: userNames(), GroupName: groupNames(),
+	}
 }
 
 // resolvers reads the name servers of a resolv.conf. None, or no file, means
@@ -55,14 +57,33 @@ func readSmall(path string) string {
 
 // userNames looks users up once each.
 func userNames() func(uint32) string {
+	return remembering(func(uid string) string {
+		u, err := user.LookupId(uid)
+		if err != nil {
+			return ""
+		}
+		return u.Username
+	})
+}
+
+// groupNames does the same for groups.
+func groupNames() func(uint32) string {
+	return remembering(func(gid string) string {
+		g, err := user.LookupGroupId(gid)
+		if err != nil {
+			return ""
+		}
+		return g.Name
+	})
+}
+
+func remembering(lookUp func(string) string) func(uint32) string {
 	names := map[uint32]string{}
-	return func(uid uint32) string {
-		name, ok := names[uid]
+	return func(id uint32) string {
+		name, ok := names[id]
 		if !ok && len(names) < 65536 {
-			if u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10)); err == nil {
-				name = u.Username
-			}
-			names[uid] = name
+			name = lookUp(strconv.FormatUint(uint64(id), 10))
+			names[id] = name
 		}
 		return name
 	}

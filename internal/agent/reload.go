@@ -39,6 +39,8 @@ type Intent struct {
 	Rules    int       `json:"rules"`    // in force
 	Loaded   time.Time `json:"loaded"`   // when those in force were read
 	Rejected string    `json:"rejected"` // why the files are not in force as they are now; empty: they are
+
+	inForce *policy.Policy
 }
 
 // reload puts policy and rules in force anew when their files change, or on a
@@ -124,7 +126,7 @@ func (a *Agent) accept(j judgement) {
 }
 
 func (a *Agent) intentOf(j judgement) *Intent {
-	return &Intent{Policy: a.cfg.Policy, RulesDir: a.cfg.RulesDir, Rules: len(j.rules.Rules()), Loaded: time.Now()}
+	return &Intent{Policy: a.cfg.Policy, RulesDir: a.cfg.RulesDir, Rules: len(j.rules.Rules()), Loaded: time.Now(), inForce: j.policy}
 }
 
 // firstMistake gives the first of several mistakes, without the line of the

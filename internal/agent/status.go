@@ -37,6 +37,7 @@ type Status struct {
 	Records   []event.Coverage     `json:"records,omitempty"` // of OpenClaw's databases that were found, and of collectors that failed
 	Skills    map[string]int       `json:"skills,omitempty"`  // number by gateway
 	Intent    Intent               `json:"configuration"`
+	Overrides map[string]string    `json:"overrides,omitempty"` // of the policy, that gateways are under, by gateway
 	Pipeline  pipeline.Stats       `json:"pipeline"`
 	Store     store.Stats          `json:"store"`
 	Unstored  uint64               `json:"unstored"`           // records and alerts that the store could not take
@@ -59,6 +60,15 @@ func (a *Agent) Status() Status {
 	}
 	if st, err := a.store.Stats(context.Background()); err == nil {
 		s.Store = st
+	}
+	host := thisHost()
+	for _, g := range s.Gateways {
+		if _, name := s.Intent.inForce.Of(g, host); name != "" {
+			if s.Overrides == nil {
+				s.Overrides = map[string]string{}
+			}
+			s.Overrides[g.ID] = name
+		}
 	}
 	for _, d := range a.exporters {
 		s.Delivery[d.name] = d.state()

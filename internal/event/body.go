@@ -389,6 +389,7 @@ type SkillID struct {
 	SHA256  string `json:"sha256,omitempty"`  // of the tree, as collectors/skills defines it
 	Root    string `json:"root,omitempty"`    // the skill root it was loaded from
 	Dir     string `json:"dir,omitempty"`     // the skill's own directory, absolute and resolved
+	Source  string `json:"source,omitempty"`  // where the metadata of its install says it is from, as clawhub or git; or bundled, with OpenClaw
 }
 
 // GatewayFound says that Event.Proc is an OpenClaw gateway, or another OpenClaw process
@@ -402,6 +403,7 @@ type GatewayFound struct {
 	SkillRoots []string `json:"skill_roots,omitempty"` // highest precedence first, absolute and resolved
 	Port       int      `json:"port,omitempty"`
 	UID        uint32   `json:"uid"`
+	Groups     []uint32 `json:"groups,omitempty"`    // that its process is in, the first one its own
 	Home       string   `json:"home,omitempty"`      // of the gateway's user, as its environment says
 	Providers  []string `json:"providers,omitempty"` // host:port of every configured model provider
 	Version    string   `json:"version,omitempty"`

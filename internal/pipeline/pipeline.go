@@ -68,6 +68,7 @@ type Pipeline struct {
 	doors    doors
 	moved    moved
 	digests  digests
+	days     days
 	writers  writers
 	unsigned []unsigned // skills that changed, while it is not known who did it
 	runs     runs
@@ -293,6 +294,7 @@ func (p *Pipeline) finish(it *item) {
 	p.stats.Records++
 	p.Sink.Record(rec)
 	in := rules.Input{Record: &rec, View: view, Run: p.runs.add(it, a, p.moved, p.now)}
+	in.Day = p.days.add(a, in.Run, p.now)
 	for _, f := range p.Rules.Eval(in) {
 		it.found = append(it.found, p.alert(it, &rec, f))
 	}

@@ -45,6 +45,8 @@ type Policy struct {
 	LLM         LLM         `yaml:"llm"`
 
 	SensitiveData SensitiveData `yaml:"sensitive_data"`
+
+	Overrides []Override `yaml:"overrides"`
 }
 
 // Endpoints says where connections may go.
@@ -80,21 +82,24 @@ type Directory struct {
 
 // Skills says which skills were vetted.
 type Skills struct {
-	Approved yamlfile.List[ApprovedSkill] `yaml:"approved"` // empty: none was, and nothing alerts on that
+	Approved yamlfile.List[ApprovedSkill] `yaml:"approved"` // empty: none was, and nothing alerts on that; else what another skill runs does
 }
 
-// An ApprovedSkill is one vetted skill. Version is compared as text; a range is
-// kept and matches nothing yet.
+// An ApprovedSkill is one vetted skill, as far as an entry says: all of its
+// conditions must hold. Only the digest is proof: name, version and source stand
+// in files of the skill, and whoever writes those can write what he likes.
 type ApprovedSkill struct {
-	Name    string `yaml:"name"`    // as the skill calls itself
-	Version string `yaml:"version"` // none: any
-	SHA256  Digest `yaml:"sha256"`  // of the tree, as clawwatch skills shows it; none: any
-	Comment string `yaml:"comment"` // for people
+	Name    string  `yaml:"name"`    // as the skill calls itself; "*": any, for an entry with a digest or a source
+	Version Version `yaml:"version"` // none: any
+	SHA256  Digest  `yaml:"sha256"`  // of the tree, as clawwatch skills shows it; none: any
+	Source  string  `yaml:"source"`  // where the metadata of its install says it is from, as clawhub or git; or bundled, with OpenClaw; none: any
+	Comment string  `yaml:"comment"` // for people
 }
 
-// Limits bounds what one skill execution may do.
+// Limits bounds how much skills may move over the network.
 type Limits struct {
-	BytesPerRun Size `yaml:"bytes_per_run"` // sent or received; 0: no limit
+	BytesPerRun      Size `yaml:"bytes_per_run"`       // sent or received in one skill execution; 0: no limit
+	BytesPerSkillDay Size `yaml:"bytes_per_skill_day"` // sent or received for one skill of a gateway in one day, by UTC; 0: no limit
 }
 
 // Environment says which variables are secrets, and who may read them.
@@ -200,6 +205,9 @@ func (s *ApprovedSkill) Validate() error {
 	if s.Name == "" {
 		return errors.New("name is missing")
 	}
+	if s.Name == "*" && s.SHA256 == "" && s.Source == "" {
+		return errors.New("any skill of any source is no vetting: give sha256 or source")
+	}
 	return nil
 }
 
@@ -232,6 +240,6 @@ func (d DataPattern) Pattern() sensitive.Pattern { return sensitive.NewPattern(d
 
 // approves reports whether the entry stands for the skill as it is.
 func (s ApprovedSkill) approves(id event.SkillID) bool {
-	return s.Name == id.Name && (s.Version == "" || s.Version == id.Version) &&
-		(s.SHA256 == "" || string(s.SHA256) == id.SHA256)
+	return (s.Name == id.Name || s.Name == "*") && s.Version.holds(id.Version) &&
+		(s.SHA256 == "" || string(s.SHA256) == id.SHA256) && (s.Source == "" || s.Source == id.Source)
 }

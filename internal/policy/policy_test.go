@@ -271,10 +271,13 @@ func TestSecretNamesMatchWholeWords(t *testing.T) {
 
 func TestSkillsAreApprovedAsTheyAre(t *testing.T) {
 	sum := strings.Repeat("ab", 32)
-	v := load(t, "skills: {approved: [{name: a}, {name: b, version: 1.2.0}, {name: c, sha256: "+strings.ToUpper(sum)+"}, {name: d, version: '>=1'}]}")
+	v := load(t, "skills: {approved: [{name: a}, {name: b, version: 1.2.0}, {name: c, sha256: "+strings.ToUpper(sum)+"}, {name: d, version: '>=1.2 <2 || 3.x'}, {name: f, source: git}, {name: '*', source: bundled}]}")
 	for id, want := range map[event.SkillID]bool{
 		{Name: "a", Version: "9"}: true, {Name: "b", Version: "1.2.0"}: true, {Name: "b", Version: "1.2.1"}: false, {Name: "b"}: false,
-		{Name: "c", SHA256: sum}: true, {Name: "c"}: false, {Name: "d", Version: "2"}: false, {Name: "e"}: false,
+		{Name: "c", SHA256: sum}: true, {Name: "c"}: false, {Name: "e"}: false,
+		{Name: "d", Version: "1.9.1"}: true, {Name: "d", Version: "v1.2"}: true, {Name: "d", Version: "3.4.5"}: true, {Name: "d", Version: "2.0.0"}: false,
+		{Name: "d", Version: "1.1.9"}: false, {Name: "d", Version: "1.3.0-rc.1"}: false, {Name: "d"}: false, {Name: "d", Version: "newest"}: false,
+		{Name: "f", Source: "git"}: true, {Name: "f", Source: "path"}: false, {Name: "f"}: false, {Name: "anything", Source: "bundled"}: true,
 	} {
 		if got := v.SkillApproved(id); got != want {
 			t.Errorf("SkillApproved(%+v) = %v", id, got)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
+
 	"github.com/clawwatch/clawwatch/internal/sensitive"
 )
 
@@ -119,6 +121,39 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	}
 	*d = Digest(s)
 	return nil
+}
+
+// A Version is a version as a skill writes it, or a range of semantic versions:
+// ">=1.2.0 <2", "^1.4", "1.2.x || 2.0.1". A range does not hold for what is not a
+// semantic version, nor for a pre-release unless it names one.
+type Version struct {
+	text string
+	set  *semver.Constraints // nil: the version itself
+}
+
+// UnmarshalText takes any text without the signs of a range as one version.
+func (v *Version) UnmarshalText(text []byte) error {
+	v.text, v.set = string(text), nil
+	if !rangeSigns.MatchString(v.text) {
+		return nil
+	}
+	set, err := semver.NewConstraint(v.text)
+	if err != nil {
+		return fmt.Errorf("version %q: a version is wanted, or a range such as \">=1.2.0 <2\"", v.text)
+	}
+	v.set = set
+	return nil
+}
+
+// rangeSigns are what a range has and a version has not.
+var rangeSigns = regexp.MustCompile(`[<>=~^*|, ]|\.[xX]\b`)
+
+func (v Version) holds(version string) bool {
+	if v.set == nil {
+		return v.text == "" || v.text == version
+	}
+	got, err := semver.NewVersion(version)
+	return err == nil && v.set.Check(got)
 }
 
 // A NamePart is one or more whole components of a variable's name, in upper

@@ -13,6 +13,8 @@ import (
 type Host struct {
 	Resolvers []netip.Addr // name servers of /etc/resolv.conf
 	Temp      []string     // directories for temporary files; none: /tmp and /var/tmp
+
+	UserName, GroupName func(uint32) string // names of users and groups by number; nil: not known
 }
 
 // A View is a policy bound to one gateway on one host. It does not change and
@@ -27,6 +29,7 @@ type View struct {
 	secrets   []string // "_TOKEN_": found in "_" + NAME + "_"
 	env       map[string][]grant
 	limits    Limits
+	override  string
 }
 
 // A grant is one entry's condition besides what it is looked up by.
@@ -44,8 +47,10 @@ type network struct {
 // as they are: paths of opened files have no symbolic links, so neither should
 // they.
 func (p *Policy) For(g event.GatewayFound, host Host) *View {
+	p, override := p.Of(g, host)
 	v := &View{
-		hosts: map[string][]grant{}, domains: map[string][]grant{}, env: map[string][]grant{},
+		override: override,
+		hosts:    map[string][]grant{}, domains: map[string][]grant{}, env: map[string][]grant{},
 		addresses: map[netip.AddrPort]bool{},
 		skills:    slices.Clone(p.Skills.Approved.Items),
 		limits:    p.Limits,
@@ -184,7 +189,14 @@ func (v *View) SkillApproved(id event.SkillID) bool {
 	return slices.ContainsFunc(v.skills, func(s ApprovedSkill) bool { return s.approves(id) })
 }
 
-// Limits gives the bounds of one skill execution.
+// Vetting reports whether the policy names vetted skills at all: then one that it does
+// not name is not vetted.
+func (v *View) Vetting() bool { return len(v.skills) > 0 }
+
+// Override names the override that the policy is under; empty: none.
+func (v *View) Override() string { return v.override }
+
+// Limits gives the bounds on what skills move.
 func (v *View) Limits() Limits { return v.limits }
 
 func allows(grants []grant, port uint16, skill string) bool {

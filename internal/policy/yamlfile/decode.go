@@ -24,6 +24,28 @@ func (l *List[T]) items() any { return &l.Items }
 // bools and nil, as encoding/json would give them.
 type Raw struct{ Value any }
 
+// Later is a node that is decoded over a value which is known only once the whole
+// file is: see Finisher.
+type Later struct {
+	node  ast.Node
+	depth int
+	d     *decoder
+}
+
+// A Finisher is told when all that a mapping holds has been decoded, mistakes or not.
+type Finisher interface{ Finish() }
+
+// Given reports whether the file has the node.
+func (l Later) Given() bool { return l.d != nil }
+
+// Decode decodes the node into the struct that dst points to. Mistakes are reported
+// with those of the file. It works only while the file is decoded.
+func (l Later) Decode(dst any) {
+	if l.d != nil {
+		l.d.decode(l.node, reflect.ValueOf(dst).Elem(), l.depth)
+	}
+}
+
 type decoder struct {
 	name  string
 	lines []string
@@ -41,9 +63,15 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, depth int) {
 		d.report(n, errors.New("anchors, aliases, merges and tags are not read here"))
 		return
 	}
+	if v.Kind() == reflect.Pointer && !v.IsNil() {
+		v = v.Elem()
+	}
 	switch dst := v.Addr().Interface().(type) {
 	case *Raw:
 		dst.Value = d.raw(n, depth)
+		return
+	case *Later:
+		*dst = Later{n, depth, d}
 		return
 	case interface{ items() any }:
 		d.list(n, reflect.ValueOf(dst.items()).Elem(), depth)
@@ -96,6 +124,9 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, depth int) {
 			d.decode(pair.Value, v.Field(field), depth+1)
 		}
 		seen[key] = true
+	}
+	if f, ok := v.Addr().Interface().(Finisher); ok {
+		f.Finish()
 	}
 	if check, ok := v.Addr().Interface().(Validator); ok && len(d.errs) == before {
 		if err := check.Validate(); err != nil {
