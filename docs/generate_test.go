@@ -126,7 +126,7 @@ func kindOf(typ string) string {
 		return "list of " + kindOf(item)
 	}
 	switch typ {
-	case "string", "HostName", "Pattern", "NamePart", "Digest", "CIDR", "Access", "Content", "Kind", "Source", "Role", "Confidence", "Severity", "Transport", "EnvMethod", "AccessMethod", "ScriptSource", "EvidenceSource", "Place", "Expression", "Version":
+	case "string", "HostName", "Pattern", "NamePart", "Digest", "CIDR", "Access", "Content", "Kind", "Source", "Role", "Confidence", "Severity", "Transport", "EnvMethod", "AccessMethod", "ScriptSource", "EvidenceSource", "Place", "Expression", "Version", "CanaryText":
 		return "text"
 	case "int", "int32", "int64", "uint16", "uint32", "uint64":
 		return "number"
@@ -260,7 +260,7 @@ func policyPage(t *testing.T) string {
 		}
 	}
 	b.WriteString("## Values\n\n")
-	for _, typ := range []string{"Pattern", "HostName", "CIDR", "Access", "Content", "Digest", "Version", "NamePart", "Size", "Expression"} {
+	for _, typ := range []string{"Pattern", "HostName", "CIDR", "Access", "Content", "Digest", "Version", "NamePart", "Size", "Expression", "CanaryText"} {
 		b.WriteString(prose(src.docs[typ]) + "\n")
 	}
 	b.WriteString("## The built-in policy\n\n```yaml\n" + string(policy.DefaultYAML()) + "```\n")

@@ -86,6 +86,7 @@ type File struct {
 	Attempted    bool     `expr:"attempted"` // whether it succeeded is not known
 	Directory    bool     `expr:"directory"`
 	Startup      bool     `expr:"startup"` // by its path: what a shell, cron, systemd, git, Python or a desktop runs or takes in by itself
+	Canary       bool     `expr:"canary"`  // the policy says that it was planted; of a rename: one of the two names
 	Owner        string   `expr:"owner"`   // of what a stranger touched: the user whose OpenClaw it is
 	Tier         string   `expr:"tier"`    // public, internal, restricted, outside; of a rename: the worse of the two names
 }
@@ -129,6 +130,7 @@ type EnvRead struct {
 	Names      []string `expr:"names"`
 	Referenced []string `expr:"referenced"` // of names: those the skill's own files mention
 	Unapproved []string `expr:"unapproved"` // of names (method exec: of referenced): secrets that the policy does not approve
+	Canaries   []string `expr:"canaries"`   // of names: those that the policy says were planted
 	Approved   bool     `expr:"approved"`   // the names are known, and none is an unapproved secret
 }
 

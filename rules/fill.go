@@ -226,6 +226,7 @@ func (e *Env) file(r *event.Record, v *policy.View) {
 		e.File.BytesWritten = clamp(*f.BytesWritten)
 	}
 	e.File.Tier = fileTier(r, v)
+	e.File.Canary = v.CanaryFile(f.Path) || f.OldPath != "" && v.CanaryFile(f.OldPath)
 }
 
 // fileTier is the tier of the file, or the worse of its two names.
@@ -325,6 +326,11 @@ func (e *Env) environment(r *event.Record, v *policy.View) {
 	for _, name := range names {
 		if v.SecretName(name) && !v.EnvApproved(name, e.Skill.Name) {
 			e.Env.Unapproved = append(e.Env.Unapproved, name)
+		}
+	}
+	for _, name := range r.Env.Names {
+		if v.CanaryVariable(name) {
+			e.Env.Canaries = append(e.Env.Canaries, name)
 		}
 	}
 	e.Env.Approved = len(names) > 0 && len(e.Env.Unapproved) == 0

@@ -54,7 +54,7 @@ func TestBuiltinRulesDoAsTheirTestsSay(t *testing.T) {
 
 func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.T) {
 	want := []string{
-		"agent-socket-access medium", "configuration-rejected high", "container-runtime-access high", "daily-data-volume medium", "environment-access medium",
+		"agent-socket-access medium", "canary-touched critical", "configuration-rejected high", "container-runtime-access high", "daily-data-volume medium", "environment-access medium",
 		"file-outside-approved-directories medium", "fileless-execution high", "forged-attribution-tag high", "gateway-accessed-from-outside low",
 		"gateway-tampering high", "left-behind-file-used low", "left-behind-startup-file medium", "llm-auth-failure high", "message-bus-access low",
 		"openclaw-files-touched-from-outside medium", "openclaw-records-unread medium", "openclaw-secrets-read-by-its-user low",

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/policy"
-	"github.com/clawwatch/clawwatch/internal/sensitive"
 )
 
 // maxSensitive is how many different pieces of data a record names. What is
@@ -68,10 +67,4 @@ func (all sightings) count(s event.Sensitive) bool {
 }
 
 // describe puts the operator's own types in force.
-func (p *Pipeline) describe() {
-	var own []sensitive.Pattern
-	for _, x := range p.Policy.SensitiveData.Patterns.Items {
-		own = append(own, x.Pattern())
-	}
-	p.Redactor.Describe(own)
-}
+func (p *Pipeline) describe() { p.Redactor.Describe(p.Policy.Described()) }

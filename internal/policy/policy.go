@@ -45,6 +45,7 @@ type Policy struct {
 	LLM         LLM         `yaml:"llm"`
 
 	SensitiveData SensitiveData `yaml:"sensitive_data"`
+	Canaries      Canaries      `yaml:"canaries"`
 
 	Overrides []Override `yaml:"overrides"`
 }

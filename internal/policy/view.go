@@ -30,6 +30,9 @@ type View struct {
 	env       map[string][]grant
 	limits    Limits
 	override  string
+
+	canaryFiles     tree
+	canaryVariables map[string]bool
 }
 
 // A grant is one entry's condition besides what it is looked up by.
@@ -51,9 +54,9 @@ func (p *Policy) For(g event.GatewayFound, host Host) *View {
 	v := &View{
 		override: override,
 		hosts:    map[string][]grant{}, domains: map[string][]grant{}, env: map[string][]grant{},
-		addresses: map[netip.AddrPort]bool{},
-		skills:    slices.Clone(p.Skills.Approved.Items),
-		limits:    p.Limits,
+		addresses: map[netip.AddrPort]bool{}, canaryVariables: map[string]bool{},
+		skills: slices.Clone(p.Skills.Approved.Items),
+		limits: p.Limits,
 	}
 	for _, e := range p.Endpoints.Approved.Items {
 		v.approve(e)
@@ -76,7 +79,14 @@ func (p *Policy) For(g event.GatewayFound, host Host) *View {
 			v.env[name] = append(v.env[name], grant{skills: e.Skills})
 		}
 	}
-	v.bindDirectories(p.Directories, g, host)
+	values := variablesOf(g, host)
+	v.bindDirectories(p.Directories, values)
+	for _, file := range p.Canaries.Files.Items {
+		v.canaryFiles.bind(string(file), values, entry{tier: Restricted})
+	}
+	for _, name := range p.Canaries.Variables.Items {
+		v.canaryVariables[name] = true
+	}
 	return v
 }
 
@@ -105,13 +115,17 @@ func (v *View) approveProvider(hostPort string) {
 	}
 }
 
-func (v *View) bindDirectories(d Directories, g event.GatewayFound, host Host) {
+// variablesOf gives the values of the variables that paths begin with.
+func variablesOf(g event.GatewayFound, host Host) map[string][]string {
 	if len(host.Temp) == 0 {
 		host.Temp = []string{"/tmp", "/var/tmp"}
 	}
-	values := map[string][]string{
+	return map[string][]string{
 		"home": {g.Home}, "state": {g.StateDir}, "workspace": g.Workspaces, "skills": g.SkillRoots, "tmp": host.Temp,
 	}
+}
+
+func (v *View) bindDirectories(d Directories, values map[string][]string) {
 	for _, tier := range []struct {
 		tier Tier
 		list []Directory
@@ -169,8 +183,19 @@ func (v *View) Endpoint(addr netip.AddrPort, host, skill string) bool {
 	return false
 }
 
-// SecretName reports whether a variable of this name holds a secret.
+// CanaryFile reports whether a file is a planted one.
+func (v *View) CanaryFile(path string) bool {
+	return v.canaryFiles.lookup(path, false, nil) == Restricted
+}
+
+// CanaryVariable reports whether a variable is a planted one.
+func (v *View) CanaryVariable(name string) bool { return v.canaryVariables[name] }
+
+// SecretName reports whether a variable of this name holds a secret, or a canary.
 func (v *View) SecretName(name string) bool {
+	if v.canaryVariables[name] {
+		return true
+	}
 	name = "_" + strings.ToUpper(name) + "_"
 	for _, s := range v.secrets {
 		if strings.Contains(name, s) {
