@@ -25,6 +25,7 @@ type rule struct {
 	Tags        []tag     `yaml:"tags"`
 	References  []string  `yaml:"references"`
 	Enabled     enabled   `yaml:"enabled"`
+	Throttle    throttle  `yaml:"throttle"`
 	At          yamlfile.Pos
 	counters
 }

@@ -41,6 +41,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/expr-lang/expr/vm"
 
@@ -94,6 +95,8 @@ type Day struct {
 type Finding struct {
 	Rule    event.RuleRef
 	Message string // one printable line
+
+	Throttle time.Duration // one alert in this time, whichever execution; 0: one an execution
 }
 
 // Stats counts what one rule did.
@@ -226,7 +229,7 @@ func (s *Set) Eval(in Input) []Finding {
 		if err != nil {
 			r.failed(err)
 		}
-		found = append(found, Finding{r.ref(), text})
+		found = append(found, Finding{r.ref(), text, r.Throttle.Duration})
 	}
 	return found
 }

@@ -86,6 +86,9 @@ func (e *examination) losses(s agent.Status, lost func(func(event.Record, error)
 			causes[words(string(r.Sensor.Of), r.Sensor.Reason)] = true
 		}
 	}
+	if s.Pipeline.HeldBack > 0 {
+		e.add("losses", isNote, "", "%d findings came faster than alerts are given out, and are counted as suppressed in others; their records are kept", s.Pipeline.HeldBack)
+	}
 	if s.Pipeline.Overflowed > 0 {
 		e.add("losses", isNote, "", "%d facts went out before their skill could be known, because too many waited", s.Pipeline.Overflowed)
 	}

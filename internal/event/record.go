@@ -313,7 +313,17 @@ type Sensor struct {
 	Lost     uint64     `json:"lost,omitempty"`
 	Fidelity string     `json:"fidelity,omitempty"`
 	Reason   string     `json:"reason,omitempty"`
-	From     *time.Time `json:"from,omitempty"` // sensor.lost: they happened between this and the record's time
+	From     *time.Time `json:"from,omitempty"`    // sensor.lost: they happened between this and the record's time
+	Limited  *Limited   `json:"limited,omitempty"` // sensor.coverage, probe alerts: whose alerts are held back, or no longer are
+}
+
+// Limited says what was found faster than alerts are given out one by one. The
+// record's attribution says for whom.
+type Limited struct {
+	Rule     string   `json:"rule"`
+	Alert    string   `json:"alert"`            // the alert that counts them as suppressed; earlier ones may count some, too
+	HeldBack int      `json:"held_back"`        // how many, so far
+	Events   []string `json:"events,omitempty"` // IDs of the first 16 of their records
 }
 
 // An Alert is a rule's finding.

@@ -1,6 +1,10 @@
 package pipeline
 
-import "github.com/clawwatch/clawwatch/internal/event"
+import (
+	"slices"
+
+	"github.com/clawwatch/clawwatch/internal/event"
+)
 
 // Bounds on what is kept for amendments: the first facts of the latest
 // executions.
@@ -31,6 +35,7 @@ func (g *given) keep(root event.ProcID, it *item) {
 // amend gives out once more, under the same IDs, what went out before it was
 // known whose it is, or when that seemed surer than it is.
 func (p *Pipeline) amend(root event.ProcID) {
+	var found []*finding
 	for _, it := range p.given.items[root] {
 		a := p.attribute(it)
 		rec := p.record(it, a, p.view(it.scope, a))
@@ -39,8 +44,16 @@ func (p *Pipeline) amend(root event.ProcID) {
 		p.stats.Amended++
 		p.Sink.Record(rec)
 		for _, f := range it.found {
+			if f.root != root {
+				continue // another execution speaks for it by now
+			}
 			f.alert.Attribution = rec.Attribution
-			p.giveAgain(f)
+			if !slices.Contains(found, f) {
+				found = append(found, f)
+			}
 		}
+	}
+	for _, f := range found {
+		p.giveAgain(f)
 	}
 }

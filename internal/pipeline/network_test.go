@@ -29,7 +29,7 @@ func skill(t *testing.T) *bench {
 	b.run(2, "bash "+script)
 	b.Tick(at(8))
 	b.Tick(at(9)) // what is found again is told by then
-	b.findings, b.groups = findings{}, map[findingKey]*findingGroup{}
+	b.findings = newFindings()
 	b.alerts, b.records = nil, nil
 	return b
 }

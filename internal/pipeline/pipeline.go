@@ -62,7 +62,6 @@ type Pipeline struct {
 	given  given
 
 	findings findings
-	groups   map[findingKey]*findingGroup // by key without a subject
 	names    names
 	claims   claims
 	doors    doors
@@ -81,6 +80,7 @@ type Stats struct {
 	Pushed     uint64 // facts that came in
 	Records    uint64 // records that went out, amendments included
 	Alerts     uint64
+	HeldBack   uint64 // findings that came faster than alerts are given out, and were counted in another
 	Suppressed uint64 // reads of OpenClaw's own program files by itself
 	Overflowed uint64 // facts let go before their time because too many were held
 	Amended    uint64
@@ -108,7 +108,7 @@ func New(cfg Config) *Pipeline {
 	p := &Pipeline{
 		Config: cfg, engine: attribution.New(cfg.Redactor.String), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
-		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: findings{}, groups: map[findingKey]*findingGroup{}, names: names{}, digests: digests{},
+		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: newFindings(), names: names{}, digests: digests{},
 		ledgers: newLedgers(), claims: claims{}, doors: doors{}, moved: moved{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
@@ -259,6 +259,7 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.table.Expire(p.now)
 		p.runs.expire(p.now)
 		p.writers.expire(p.now)
+		p.expireFindings()
 		p.names.expire(p.now)
 		p.claims.expire(p.now)
 		p.moved.expire(p.now)
@@ -293,13 +294,26 @@ func (p *Pipeline) finish(it *item) {
 	p.leave(it, a)
 	p.stats.Records++
 	p.Sink.Record(rec)
-	in := rules.Input{Record: &rec, View: view, Run: p.runs.add(it, a, p.moved, p.now)}
-	in.Day = p.days.add(a, in.Run, p.now)
-	for _, f := range p.Rules.Eval(in) {
-		it.found = append(it.found, p.alert(it, &rec, f))
-	}
+	p.judge(it, p.input(it, &rec, view))
 	if root := it.scope.Execution(); !root.IsZero() {
 		p.given.keep(root, it)
+	}
+}
+
+// input is a record with what it is judged by, and counts it into that.
+func (p *Pipeline) input(it *item, rec *event.Record, view *policy.View) rules.Input {
+	in := rules.Input{Record: rec, View: view, Run: p.runs.add(it, rec.Attribution, p.moved, p.now)}
+	in.Day = p.days.add(rec.Attribution, in.Run, p.now)
+	return in
+}
+
+// judge holds the rules against a record.
+func (p *Pipeline) judge(it *item, in rules.Input) {
+	found := p.Rules.Eval(in)
+	for _, f := range found {
+		if n := p.alert(it, in.Record, f); n != nil && !slices.Contains(it.found, n) {
+			it.found = append(it.found, n)
+		}
 	}
 }
 
