@@ -19,6 +19,7 @@ import (
 func newRunCmd() *cobra.Command {
 	var c configuring
 	var console bool
+	var record string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the agent in the foreground",
@@ -33,7 +34,7 @@ SIGHUP; a file with a mistake leaves the old ones in force and raises an alert.`
 				return fmt.Errorf("run: %w", err)
 			}
 			journal := underManager()
-			opt := agent.Options{Version: version, Log: newLog(cmd.ErrOrStderr(), journal)}
+			opt := agent.Options{Version: version, Log: newLog(cmd.ErrOrStderr(), journal), Record: record}
 			if opt.Policy, err = agent.LoadPolicy(cfg.Policy); err != nil {
 				return fmt.Errorf("run: load policy: %w", err)
 			}
@@ -59,6 +60,7 @@ SIGHUP; a file with a mistake leaves the old ones in force and raises an alert.`
 		},
 	}
 	c.register(cmd)
+	cmd.Flags().StringVar(&record, "record", "", "`file` to which all events and alerts are appended, redacted, for clawwatch replay")
 	cmd.Flags().BoolVar(&console, "console", false, "print alerts as they happen (default: on a terminal)")
 	return cmd
 }

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -55,6 +56,7 @@ type Options struct {
 	Log     *slog.Logger
 	Console io.Writer // alerts as they happen; nil: nowhere
 	Colour  bool
+	Record  string // file to which events and alerts are appended; empty: none
 	Policy  *policy.Policy
 	Rules   *rules.Set
 	Ready   func(Status)     // called once, when everything runs; may be nil
@@ -131,8 +133,13 @@ func (a *Agent) open() error {
 			return err
 		}
 	}
-	if a.cfg.JSONL != "" {
-		if err := a.openFile(a.cfg.JSONL); err != nil {
+	files := []string{a.cfg.JSONL, a.opt.Record}
+	slices.Sort(files)
+	for _, file := range slices.Compact(files) {
+		if file == "" {
+			continue
+		}
+		if err := a.openFile(file); err != nil {
 			return err
 		}
 	}

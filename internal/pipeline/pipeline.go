@@ -308,13 +308,14 @@ func (p *Pipeline) input(it *item, rec *event.Record, view *policy.View) rules.I
 }
 
 // judge holds the rules against a record.
-func (p *Pipeline) judge(it *item, in rules.Input) {
+func (p *Pipeline) judge(it *item, in rules.Input) []rules.Finding {
 	found := p.Rules.Eval(in)
 	for _, f := range found {
 		if n := p.alert(it, in.Record, f); n != nil && !slices.Contains(it.found, n) {
 			it.found = append(it.found, n)
 		}
 	}
+	return found
 }
 
 // view returns the policy as it stands for the gateway of a fact.
