@@ -18,11 +18,11 @@ import (
 func newRulesCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rules",
-		Short: "List, check, test, explain and import rules",
+		Short: "List, check, test, explain, import and backtest rules",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRulesListCmd(), newRulesCheckCmd(), newRulesTestCmd(), newRulesExplainCmd(), newRulesImportCmd())
+	cmd.AddCommand(newRulesListCmd(), newRulesCheckCmd(), newRulesTestCmd(), newRulesExplainCmd(), newRulesImportCmd(), newRulesBacktestCmd())
 	return cmd
 }
 

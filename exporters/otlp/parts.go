@@ -318,6 +318,12 @@ func putSensor(a attributes, s *event.Sensor) {
 	if s.From != nil {
 		a.str("clawwatch.sensor.from", s.From.UTC().Format(time.RFC3339Nano))
 	}
+	if l := s.Limited; l != nil {
+		a.str("clawwatch.sensor.limited.rule", l.Rule)
+		a.str("clawwatch.sensor.limited.alert", l.Alert)
+		a.num("clawwatch.sensor.limited.held_back", int64(l.HeldBack))
+		a.strs("clawwatch.sensor.limited.events", l.Events)
+	}
 }
 
 // putAttribution gives the framework's own name to a skill only where nobody

@@ -95,6 +95,9 @@ func (r *Replay) tick(now time.Time) {
 // Flush gives out what was counted since.
 func (r *Replay) Flush() { r.p.Flush() }
 
+// Know takes in a record from before those that are judged, such as a gateway's.
+func (r *Replay) Know(rec event.Record) { r.learn(&rec) }
+
 func (r *Replay) amend(rec event.Record, found []*finding) {
 	if !rec.Amended {
 		return // delivered twice
