@@ -37,6 +37,7 @@ var may = []struct{ room, imports, because string }{
 	{"internal/canary", "internal/event", "what is done, and what is to be seen of it"},
 	{"collectors/digest", "collectors/procfs internal/event", "it tells what the kernel sensor cannot: the content of programs"},
 	{"internal/pipeline", "internal/proctab internal/attribution internal/policy internal/redact internal/sensitive internal/event rules", "the stages in their order"},
+	{"internal/learn", "internal/policy internal/redact internal/event", "it says what a policy would have to allow, in words that are safe to print"},
 	{"internal/redact", "internal/sensitive", "what is sensitive is taken out"},
 	{"internal/attribution", "internal/event", "facts in, a judgement out"},
 	{"internal/proctab", "internal/event", "processes are named by event.ProcID"},

@@ -70,7 +70,7 @@ Run the agent as root, and ask it from another terminal:
 	root.AddCommand(
 		newDoctorCmd(), newConfigCmd(), newRulesCmd(),
 		newRunCmd(), newEventsCmd(), newAlertsCmd(), newProcessesCmd(), newSkillsCmd(), newSessionsCmd(), newLLMCmd(),
-		newTreeCmd(), newWhyCmd(), newReplayCmd(), newVersionCmd(), newOsqueryCmd(), newGenCmd(), newCanaryCmd(),
+		newTreeCmd(), newWhyCmd(), newReplayCmd(), newPolicyCmd(), newVersionCmd(), newOsqueryCmd(), newGenCmd(), newCanaryCmd(),
 	)
 	return root
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -59,7 +58,7 @@ FILE and DIR, the rules in force are judged by. Nothing is changed.`,
 			if file != "" {
 				err = b.file(cmd, file, q)
 			} else {
-				err = explain("backtest rules", b.agent(cmd.Context(), &a, q))
+				err = explain("backtest rules", eachStored(cmd.Context(), &a, q, b.replay.Know, b.push))
 			}
 			var amiss notWell
 			if err != nil && !errors.As(err, &amiss) {
@@ -190,48 +189,18 @@ func (b *backtest) tally(rule event.RuleRef, a *event.Attribution) *tally {
 	return b.tallies[key]
 }
 
-// agent judges what the agent has stored. Gateways were mostly found before.
-func (b *backtest) agent(ctx context.Context, a *asking, q store.Query) error {
-	known := store.Query{Kind: string(event.KindGateway), Until: q.Since, Limit: maxGateways}
-	for rec, err := range a.client().Events(ctx, known, false) {
-		if err != nil {
-			return err
-		}
-		b.replay.Know(rec)
-	}
-	q.Oldest = true
-	for rec, err := range a.client().Events(ctx, q, false) {
-		if err != nil {
-			return err
-		}
-		b.push(rec)
-	}
-	return nil
-}
-
 // file judges what is in a file, of the same time and skill.
 func (b *backtest) file(cmd *cobra.Command, name string, q store.Query) error {
-	in, err := openRecorded(name)
-	if err != nil {
-		return fmt.Errorf("backtest rules: %w", err)
-	}
-	defer in.Close()
 	if !cmd.Flags().Changed("since") {
 		q.Since = time.Time{} // a file is as long as it is
 	}
-	r := recorded{file: name}
-	err = r.read(cmd.Context(), in, func(rec event.Record) {
-		inTime := !rec.Time.Before(q.Since) && (q.Until.IsZero() || rec.Time.Before(q.Until))
-		if inTime && (q.Skill == "" || isOf(rec, q.Skill)) {
+	return eachRecorded(cmd, "backtest rules", name, func(rec event.Record) {
+		if inTime(rec, q) && (q.Skill == "" || isOf(rec, q.Skill)) {
 			b.push(rec)
 		} else {
 			b.replay.Know(rec)
 		}
-	}, complain(cmd.ErrOrStderr()))
-	if err != nil {
-		return fmt.Errorf("backtest rules: %w", err)
-	}
-	return r.verdict("backtest rules")
+	})
 }
 
 func isOf(rec event.Record, skill string) bool {

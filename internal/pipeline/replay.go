@@ -10,6 +10,7 @@ import (
 
 	"github.com/clawwatch/clawwatch/internal/attribution"
 	"github.com/clawwatch/clawwatch/internal/event"
+	"github.com/clawwatch/clawwatch/internal/policy"
 	"github.com/clawwatch/clawwatch/internal/redact"
 	"github.com/clawwatch/clawwatch/rules"
 )
@@ -71,14 +72,32 @@ func (r *Replay) Push(rec event.Record) []rules.Finding {
 		r.amend(rec, known)
 		return nil
 	}
-	r.learn(&rec)
-	it := r.item(&rec)
-	r.parent(&rec)
-	r.p.stats.Pushed++
-	view := r.p.view(it.scope, rec.Attribution)
-	found := r.p.judge(it, r.p.input(it, &rec, view))
+	it := r.take(&rec)
+	found := r.p.judge(it, r.p.input(it, &rec, r.p.view(it.scope, rec.Attribution)))
 	r.judged.put(rec.ID, it.found)
 	return found
+}
+
+// Look takes in a record without judging it, and returns what it would be judged
+// with; nil for one that comes again under its ID.
+func (r *Replay) Look(rec event.Record) (*policy.View, rules.Run) {
+	r.tick(rec.Time)
+	if _, ok := r.judged.get(rec.ID); ok {
+		return nil, rules.Run{}
+	}
+	r.judged.put(rec.ID, nil)
+	it := r.take(&rec)
+	view := r.p.view(it.scope, rec.Attribution)
+	return view, r.p.input(it, &rec, view).Run
+}
+
+// take learns from a record, and makes of it the fact that it may have been.
+func (r *Replay) take(rec *event.Record) *item {
+	r.learn(rec)
+	it := r.item(rec)
+	r.parent(rec)
+	r.p.stats.Pushed++
+	return it
 }
 
 // tick tells the time, as often as it matters.
