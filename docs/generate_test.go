@@ -278,7 +278,7 @@ func eventsPage(t *testing.T) string {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", k, cell(about[k]))
 	}
 	b.WriteString("\n")
-	for _, typ := range []string{"Record", "Process", "Executable", "Script", "Namespaces", "User", "Ancestor", "File", "Network", "Env", "Accessed", "Target", "Tool", "Effects", "LLM", "Sensitive", "Session", "SkillChange", "Declared", "SkillID", "Gateway", "Sensor", "Attribution", "Evidence", "Alert", "RuleRef"} {
+	for _, typ := range []string{"Record", "Process", "Executable", "Script", "Namespaces", "User", "Ancestor", "File", "Network", "Env", "Accessed", "Target", "Tool", "Effects", "LLM", "Sensitive", "Session", "SkillChange", "Declared", "SkillID", "Gateway", "Sensor", "Limited", "Attribution", "Evidence", "Alert", "RuleRef"} {
 		fmt.Fprintf(&b, "## %s\n\n%s\n| field | type | meaning |\n|---|---|---|\n", typ, prose(src.docs[typ]))
 		for _, f := range src.fields(t, typ, "json") {
 			kind := f.kind

@@ -13,13 +13,15 @@ import (
 // Bounds on new alerts. What is beyond them is counted as suppressed in the
 // latest alert of its source, and all records are kept.
 const (
-	sourceBurst = 50
-	sourceEvery = 12 * time.Second // one more
-	ruleBurst   = 200
-	ruleEvery   = 2 * time.Second
-	limitQuiet  = time.Minute // without anything held back: the limiting is over
-	maxSources  = 8192
-	maxOfClass  = 128 // sources of one rule, gateway and class; the rest of them is one source
+	sourceBurst  = 50
+	sourceEvery  = 12 * time.Second // one more
+	gatewayBurst = 200              // of one rule, about one gateway's skills, or about whoever else comes near it
+	gatewayEvery = 2 * time.Second
+	ruleBurst    = 1000 // of one rule
+	ruleEvery    = 500 * time.Millisecond
+	limitQuiet   = time.Minute // without anything held back: the limiting is over
+	maxSources   = 8192
+	maxOfClass   = 128 // sources of one rule, gateway and class; the rest of them is one source
 )
 
 // A bucket holds what may still be given out at once.
@@ -50,6 +52,8 @@ type sourceKey struct {
 	who string
 }
 
+func (k classKey) isSkill() bool { return strings.HasPrefix(k.class, "skill ") }
+
 // A source is one that findings come from.
 type source struct {
 	key    sourceKey
@@ -64,18 +68,32 @@ type source struct {
 	events  []string  // the first of them
 }
 
+// A sharedKey says which sources have a bucket in common: those of one rule, or
+// only those of one gateway, skills apart from others.
+type sharedKey struct {
+	rule, gateway string
+	skills, all   bool
+}
+
+func (k sharedKey) size() (burst int, every time.Duration) {
+	if k.all {
+		return ruleBurst, ruleEvery
+	}
+	return gatewayBurst, gatewayEvery
+}
+
 // limits are what keeps a flood of alerts from burying others: each source has a
-// bucket of its own, and the sources of a rule have one in common, from which the
+// bucket of its own, and the sources of a rule have some in common, from which the
 // first alert of a source need not be taken. So no flood of one skill delays the
 // first alert of another, and no rule has anything to do with another.
 type limits struct {
 	sources map[sourceKey]*source
 	classes map[classKey]int
-	rules   map[string]*bucket
+	shared  map[sharedKey]*bucket
 }
 
 func newLimits() limits {
-	return limits{sources: map[sourceKey]*source{}, classes: map[classKey]int{}, rules: map[string]*bucket{}}
+	return limits{sources: map[sourceKey]*source{}, classes: map[classKey]int{}, shared: map[sharedKey]*bucket{}}
 }
 
 // source gives the source of a finding. Of who is no skill there may be any
@@ -87,7 +105,7 @@ func (l *limits) source(it *item, rec *event.Record, rule event.RuleRef, now tim
 		return s
 	}
 	room := maxSources
-	if !strings.HasPrefix(key.class, "skill") {
+	if !key.isSkill() {
 		room /= 2
 	}
 	if l.classes[key.classKey] >= maxOfClass {
@@ -130,20 +148,27 @@ func sourceOf(it *item, rec *event.Record) (key sourceKey) {
 
 // admit reports whether a source may have a new alert.
 func (l *limits) admit(s *source, now time.Time) bool {
-	all := l.rules[s.key.rule]
-	if all == nil {
-		all = &bucket{ruleBurst, now}
-		l.rules[s.key.rule] = all
-	}
 	s.bucket.refill(sourceBurst, sourceEvery, now)
-	all.refill(ruleBurst, ruleEvery, now)
+	gateway := l.common(sharedKey{rule: s.key.rule, gateway: s.key.gateway, skills: s.key.isSkill()}, now)
+	all := l.common(sharedKey{rule: s.key.rule, all: true}, now)
 	first := s.bucket.left >= sourceBurst
-	if s.bucket.left < 1 || all.left < 1 && !first {
+	if s.bucket.left < 1 || !first && (gateway.left < 1 || all.left < 1) {
 		return false
 	}
 	s.bucket.left--
-	all.left = max(all.left-1, 0)
+	gateway.left, all.left = max(gateway.left-1, 0), max(all.left-1, 0)
 	return true
+}
+
+func (l *limits) common(key sharedKey, now time.Time) *bucket {
+	burst, every := key.size()
+	b := l.shared[key]
+	if b == nil {
+		b = &bucket{float64(burst), now}
+		l.shared[key] = b
+	}
+	b.refill(burst, every, now)
+	return b
 }
 
 // largest gives the source that keeps most.
@@ -168,9 +193,9 @@ func (l *limits) expire(now time.Time, counted map[*finding]bool) {
 			delete(l.classes, key.classKey)
 		}
 	}
-	for rule, b := range l.rules {
-		if b.refill(ruleBurst, ruleEvery, now); b.left >= ruleBurst {
-			delete(l.rules, rule)
+	for key := range l.shared {
+		if burst, _ := key.size(); l.common(key, now).left >= float64(burst) {
+			delete(l.shared, key)
 		}
 	}
 }
