@@ -63,8 +63,9 @@ type Profile struct {
 	Variables   []*Seen       `json:"variables,omitempty"`
 	MaxSent     uint64        `json:"max_bytes_sent"` // in one run
 	MaxReceived uint64        `json:"max_bytes_received"`
-	Limit       uint64        `json:"limit"`          // of the policy in force; 0: none
-	More        int           `json:"more,omitempty"` // of names beyond those that are kept
+	Limit       uint64        `json:"limit"`              // of the policy in force; 0: none
+	Override    string        `json:"override,omitempty"` // of the policy, that its gateway is under
+	More        int           `json:"more,omitempty"`     // of names beyond those that are kept
 	known       map[seenKey]*Seen
 }
 
@@ -110,6 +111,7 @@ func (l *Learner) Add(r *event.Record, view *policy.View, sent, received uint64)
 		p.Last = r.Time
 	}
 	p.MaxSent, p.MaxReceived, p.Limit = max(p.MaxSent, sent), max(p.MaxReceived, received), uint64(view.Limits().BytesPerRun)
+	p.Override = view.Override()
 	switch {
 	case r.Kind == event.KindConnect && r.Network != nil:
 		p.host(r, view)

@@ -63,6 +63,9 @@ func (d *draft) of(p *Profile, namesakes int) {
 	if namesakes > 1 {
 		who += fmt.Sprintf("; %d skills have this name, and all of them would be allowed it", namesakes)
 	}
+	if p.Override != "" {
+		who += "; its gateway is under the override " + p.Override + ", where this has to stand"
+	}
 	n := 0
 	for _, s := range p.Hosts {
 		if d.wanted(p, s, &n) {

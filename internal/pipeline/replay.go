@@ -3,6 +3,7 @@ package pipeline
 import (
 	"encoding/binary"
 	"hash/fnv"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -37,6 +38,7 @@ type Replay struct {
 	procs    recent[event.ProcID, toldProc]
 	roots    recent[callKey, event.ProcID]
 	judged   recent[string, []*finding]
+	users    map[uint32]string // of gateways
 }
 
 // A toldProc is what records say of a process.
@@ -51,9 +53,21 @@ type toldProc struct {
 func NewReplay(cfg Config) *Replay {
 	cfg.Redactor, cfg.UserName, cfg.Leave = redact.New(nil), func(uint32) string { return "" }, nil
 	cfg.Sink = alertsOnly{cfg.Sink}
-	r := &Replay{p: New(cfg)}
+	r := &Replay{users: map[uint32]string{}}
+	cfg.Host.UserName = r.userName(cfg.Host.UserName)
+	r.p = New(cfg)
 	r.gateways.most, r.procs.most, r.roots.most, r.judged.most = maxToldGateways, maxTold, maxTold, maxTold
 	return r
+}
+
+// userName gives the name that a user has on the host of the records, else here.
+func (r *Replay) userName(here func(uint32) string) func(uint32) string {
+	return func(uid uint32) string {
+		if name := r.users[uid]; name != "" || here == nil {
+			return name
+		}
+		return here(uid)
+	}
 }
 
 type alertsOnly struct{ Sink }
@@ -145,6 +159,12 @@ func (r *Replay) learn(rec *event.Record) {
 		told.Workspaces, told.SkillRoots, told.Port = rec.Gateway.Workspaces, rec.Gateway.SkillRoots, rec.Gateway.Port
 		told.Role, told.Version, told.ContainerID = rec.Gateway.Role, rec.Gateway.Version, rec.Gateway.ContainerID
 		told.Resolvers = g.Resolvers
+		if u := rec.Gateway.User; u != nil {
+			told.UID = u.ID
+			if len(r.users) < maxToldGateways {
+				r.users[u.ID] = u.Name
+			}
+		}
 		g, before = told, -1
 	case !known:
 		g = gatewayTold(a.Gateway, a.Gateway[strings.Index(a.Gateway, ":/")+1:])
@@ -167,9 +187,9 @@ func (r *Replay) learn(rec *event.Record) {
 }
 
 // gatewayTold is a gateway of which the state directory is known. It lies in the
-// home of its user, if it has its usual name.
+// home of its user, if it has its usual name; who that is is nobody, until it is known.
 func gatewayTold(id, state string) event.GatewayFound {
-	g := event.GatewayFound{ID: id, Role: event.RoleGateway, StateDir: state}
+	g := event.GatewayFound{ID: id, Role: event.RoleGateway, StateDir: state, UID: math.MaxUint32}
 	if home, ok := strings.CutSuffix(state, "/.openclaw"); ok {
 		g.Home = home
 	}

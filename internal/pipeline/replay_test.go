@@ -124,6 +124,28 @@ func TestARecordThatComesTwiceIsJudgedOnce(t *testing.T) {
 	}
 }
 
+// An override of the policy counts for the user that the records name, and for
+// root no more than for others where they name none.
+func TestAReplayKnowsWhoseTheGatewayIs(t *testing.T) {
+	pol, err := policy.Load("p", []byte("version: 1\noverrides:\n"+
+		"  - {name: hers, users: [eve], policy: {limits: {bytes_per_run: 1MB}}}\n  - {name: roots, users: [\"0\"], policy: {limits: {bytes_per_run: 2MB}}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := NewReplay(Config{Policy: pol, Rules: rules.Builtin(), Sink: &bench{t: t}, NewID: func(time.Time) string { return "ID" }})
+	a := &event.Attribution{Gateway: state}
+	if view, _ := r.Look(event.Record{ID: "1", Kind: event.KindExit, Attribution: a}); view.Override() != "" {
+		t.Errorf("nobody's gateway is under %q", view.Override())
+	}
+	found := event.Record{ID: "2", Kind: event.KindGateway, Attribution: a, Gateway: &event.Gateway{StateDir: state, User: &event.User{ID: 1001, Name: "eve"}}}
+	if view, _ := r.Look(found); view.Override() != "hers" {
+		t.Errorf("eve's gateway is under %q", view.Override())
+	}
+	if view, _ := r.Look(found); view != nil {
+		t.Error("a record that comes twice is taken in twice")
+	}
+}
+
 // Any value may be missing, and any number wrong: nothing is found, or something.
 func FuzzReplay(f *testing.F) {
 	f.Add([]byte(`{"id":"A","time":"2026-11-22T07:00:00Z","kind":"network.close","network":{"bytes_sent":99999999999,"bytes_received":1},"attribution":{"gateway":"x","skill":{"name":"w"}}}`))
