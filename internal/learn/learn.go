@@ -5,7 +5,7 @@
 // It is a description of what was done, and no judgement: a skill that was
 // hostile all week has a profile, too. So what no skill should do is never
 // suggested, whoever does it how often: what the policy restricts, writing to
-// software and settings, OpenClaw's own files, loopback, and connections whose
+// software and settings, OpenClaw's own files, canaries, loopback, and connections whose
 // name is in doubt.
 //
 // Names come from hostile programs: of each sort 512 are kept of one profile.
@@ -219,6 +219,8 @@ func (p *Profile) host(r *event.Record, view *policy.View) {
 	p.see(r, seenKey{sort: "host", name: name, port: n.PeerPort}, view.Endpoint(netip.AddrPortFrom(addr, n.PeerPort), n.Vouched(), p.Skill.Name), leftOut)
 }
 
+const canary = "it is a canary, which nothing has a reason to touch"
+
 func isHost(name string) bool {
 	var h policy.HostName
 	return !strings.Contains(name, "*") && h.UnmarshalText([]byte(name)) == nil
@@ -234,7 +236,9 @@ func (p *Profile) variables(r *event.Record, view *policy.View) {
 		leftOut = "not asked for by name, but taken with all others (" + string(r.Env.Method) + ")"
 	}
 	for _, name := range names {
-		if view.SecretName(name) {
+		if view.CanaryVariable(name) {
+			p.see(r, seenKey{sort: "variable", name: name}, false, canary)
+		} else if view.SecretName(name) {
 			p.see(r, seenKey{sort: "variable", name: name}, view.EnvApproved(name, p.Skill.Name), leftOut)
 		}
 	}
@@ -264,6 +268,8 @@ func (p *Profile) file(r *event.Record, view *policy.View) {
 func (p *Profile) leaveFile(f *event.File, file string, tier policy.Tier, write bool, view *policy.View) string {
 	id := p.Skill
 	switch {
+	case view.CanaryFile(file):
+		return canary
 	case tier == policy.Restricted:
 		return "the policy restricts it"
 	case write && view.Directory(file, false, &id) == policy.Public:

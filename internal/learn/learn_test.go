@@ -124,8 +124,14 @@ environment:
 
 // What no skill should do is listed, and nothing of it is allowed.
 func TestWhatIsNotSuggested(t *testing.T) {
+	pol, err := policy.Load("p", []byte("version: 1\ncanaries: {files: [/srv/bait], variables: [BAIT]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := newClass()
+	c.view = view(pol)
 	for _, r := range []event.Record{
+		open("/srv/bait/x", "read"), env(event.EnvGetenv, "BAIT"),
 		connect("", "", "127.0.0.1", 8080),
 		connect("bank.example", "tls_sni", "192.0.2.1", 443),
 		{Kind: event.KindConnect, Network: &event.Network{Transport: event.TCP, Direction: "outbound", PeerAddress: "192.0.2.2", PeerPort: 443, Host: "a.example", HostSource: "dns", HostAlso: "b.example"}},
@@ -151,7 +157,7 @@ func TestWhatIsNotSuggested(t *testing.T) {
 		t.Errorf("suggests\n%s", got)
 	}
 	for _, want := range []string{
-		"127.0.0.1 port 8080: loopback", "only the process itself called it by a name, bank.example", "by another name, too, b.example",
+		"read /srv/bait/x: it is a canary", "BAIT: it is a canary", "127.0.0.1 port 8080: loopback", "only the process itself called it by a name, bank.example", "by another name, too, b.example",
 		"*.example port 443: it has a name", "read /home/dev/.ssh/id_ed25519: the policy restricts it", "changed /home/dev/.bashrc: ", "changed /usr/bin/ls: software",
 		state + "/unknown/file: ", "changed /srv/a*b: it has a name", "read /srv/${home}: ", "read relative: ", "read /srv/x: where it is", "(dump)", "(proc_environ)", "3 events that may be this skill's",
 	} {
