@@ -412,12 +412,16 @@ func alertsPage(t *testing.T) string {
 		fmt.Fprintf(&b, "\n## %s\n\n%s, on %s. Tags: `%s`.\n\n%s\n\n```\n%s\n```\n", r.Name, r.Severity, kinds(r.Kinds), strings.Join(r.Tags, "` `"), r.Description, r.Condition)
 	}
 	b.WriteString("\n## Fields\n\nWhat conditions of your own see. What is not known is empty, 0 or false. Messages see the same, and the fields of the last table; how to\n" +
-		"write and test a rule is in [the first hour](first-hour.md).\n\n| field | type | meaning |\n|---|---|---|\n")
+		"write a rule is in [rules of your own](rules.md).\n\n| field | type | meaning |\n|---|---|---|\n")
 	src := parse(t, "../rules")
 	ruleFields(t, &b, src, "Env", "", "")
 	b.WriteString("\n| in messages | type | meaning |\n|---|---|---|\n")
 	for _, f := range src.fields(t, "Words", "expr") {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", f.key, f.kind, cell(f.comment))
+	}
+	b.WriteString("\n## Functions\n\n| function | true if |\n|---|---|\n")
+	for _, f := range rules.Functions() {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Call, cell(f.Meaning))
 	}
 	return b.String()
 }

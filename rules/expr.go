@@ -3,7 +3,6 @@ package rules
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -28,20 +27,6 @@ const (
 // allowed are the built-in functions that a rule may use.
 var allowed = []string{"all", "any", "none", "one", "count", "len", "lower", "upper", "trim", "hasPrefix", "hasSuffix"}
 
-// cidr(address, "192.0.2.0/24", …) tells whether an address is in one of the networks.
-func cidr() expr.Option {
-	return expr.Function("cidr", func(in ...any) (any, error) {
-		addr, err := netip.ParseAddr(in[0].(string))
-		if err != nil {
-			return false, nil // what is not known is in no network
-		}
-		return slices.ContainsFunc(in[1:], func(network any) bool {
-			prefix, err := netip.ParsePrefix(network.(string))
-			return err == nil && prefix.Contains(addr.Unmap().WithZone(""))
-		}), nil
-	}, new(func(string, ...string) bool))
-}
-
 // kinds are the kinds that records have: all but the signals between collectors, agent and pipeline.
 var kinds = []event.Kind{
 	event.KindFork, event.KindExec, event.KindExit, event.KindHeir,
@@ -61,12 +46,17 @@ func compile(source string, env any, more ...expr.Option) (*vm.Program, *inspect
 	if len(source) > maxSource {
 		return nil, nil, fmt.Errorf("an expression has at most %d bytes", maxSource)
 	}
+	plain, units, err := quantities(source)
+	if err != nil {
+		return nil, nil, err
+	}
 	seen := &inspector{source: source}
-	options := append([]expr.Option{expr.Env(env), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(), expr.Patch(seen), cidr()}, more...)
+	options := append([]expr.Option{expr.Env(env), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(), expr.Patch(&expander{units}), expr.Patch(seen)}, more...)
+	options = append(options, functions()...)
 	for _, name := range allowed {
 		options = append(options, expr.EnableBuiltin(name))
 	}
-	program, err := expr.Compile(source, options...)
+	program, err := expr.Compile(plain, options...)
 	if seen.err != nil {
 		return nil, nil, seen.err
 	}
@@ -75,7 +65,7 @@ func compile(source string, env any, more ...expr.Option) (*vm.Program, *inspect
 		if !errors.As(err, &at) {
 			return nil, nil, err
 		}
-		return nil, nil, &yamlfile.InnerError{Line: max(at.Line, 1), Column: at.Column + 1, Message: at.Message}
+		return nil, nil, &yamlfile.InnerError{Line: max(at.Line, 1), Column: at.Column + 1, Message: asWritten(at.Message, units)}
 	}
 	return program, seen, nil
 }
@@ -118,7 +108,7 @@ func (i *inspector) Visit(node *ast.Node) {
 			i.commandLine = true
 		}
 	case *ast.CallNode:
-		i.prefixes(n)
+		i.call(n)
 	case *ast.IdentifierNode:
 		if strings.HasPrefix(n.Value, "$") {
 			i.refuse(n, n.Value+" is not allowed")
@@ -147,33 +137,12 @@ func (i *inspector) binary(n *ast.BinaryNode) {
 	}
 }
 
-// prefixes looks at what cidr is to compare with.
-func (i *inspector) prefixes(n *ast.CallNode) {
-	if name, ok := n.Callee.(*ast.IdentifierNode); !ok || name.Value != "cidr" || len(n.Arguments) == 0 {
-		return
-	}
-	for _, arg := range n.Arguments[1:] {
-		if s, ok := arg.(*ast.StringNode); !ok {
-			i.refuse(arg, "cidr wants networks that are written out")
-		} else if _, err := netip.ParsePrefix(s.Value); err != nil {
-			i.refuse(arg, fmt.Sprintf("%q is no network, such as 192.0.2.0/24", s.Value))
-		}
-	}
-}
-
 func (i *inspector) refuse(n ast.Node, message string) {
 	if i.err != nil {
 		return
 	}
 	before := []rune(i.source)
-	before = before[:min(n.Location().From, len(before))]
-	inner := &yamlfile.InnerError{Line: 1, Column: 1, Message: message}
-	for _, r := range before {
-		if inner.Column++; r == '\n' {
-			inner.Line, inner.Column = inner.Line+1, 1
-		}
-	}
-	i.err = inner
+	i.err = placed(before[:min(n.Location().From, len(before))], message)
 }
 
 // valuesOf gives the values of a field for which n can be true; nil: any.

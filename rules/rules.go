@@ -24,8 +24,8 @@
 // the tier; otherwise it is about a microsecond to fill the Env and half a
 // microsecond a rule. An
 // expression has no loops but over lists of the event, no functions but a few
-// (of our own, cidr(address, "192.0.2.0/24")), at most 300 nodes and a memory
-// budget. An error in a rule counts against that rule (Stats) and stops no other.
+// (of our own those of Functions), at most 300 nodes and a memory budget. A
+// number may have a unit: 10MB is bytes, 5m seconds. An error in a rule counts against that rule (Stats) and stops no other.
 //
 // What it does not see: one record at a time, with the totals of its run;
 // sequences and counts over time are not in the language yet.

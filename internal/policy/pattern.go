@@ -75,6 +75,10 @@ func components(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == '/' })
 }
 
+// Wildcard matches one component of a path against a pattern of * and ?, as
+// Patterns do.
+func Wildcard(pattern, s string) bool { return wildcard(pattern, s) }
+
 // wildcard matches one component against a pattern of * and ?, going back only
 // to the last star: the product of the two lengths at worst.
 func wildcard(pattern, s string) bool {
