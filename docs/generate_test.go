@@ -423,6 +423,10 @@ func alertsPage(t *testing.T) string {
 	for _, f := range rules.Functions() {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Call, cell(f.Meaning))
 	}
+	b.WriteString("\n## Lists and macros\n\nThose of the built-in rules, which rules of your own may use, and the lists add to.\n")
+	for _, w := range rules.Builtin().Words() {
+		fmt.Fprintf(&b, "\n`%s`\n```\n%s\n```\n", w.Name, cmp.Or(w.Text, strings.Join(w.List, "\n")))
+	}
 	return b.String()
 }
 

@@ -40,9 +40,9 @@ var kinds = []event.Kind{
 	event.KindLost, event.KindCoverage,
 }
 
-// compile compiles source for an environment like env. The error is a
-// *yamlfile.InnerError with the place in the source.
-func compile(source string, env any, more ...expr.Option) (*vm.Program, *inspector, error) {
+// compile compiles source for an environment like env, with the lists and macros of
+// words. The error is a *yamlfile.InnerError with the place in the source.
+func compile(source string, env any, words *vocabulary, more ...expr.Option) (*vm.Program, *inspector, error) {
 	if len(source) > maxSource {
 		return nil, nil, fmt.Errorf("an expression has at most %d bytes", maxSource)
 	}
@@ -51,12 +51,17 @@ func compile(source string, env any, more ...expr.Option) (*vm.Program, *inspect
 		return nil, nil, err
 	}
 	seen := &inspector{source: source}
-	options := append([]expr.Option{expr.Env(env), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(), expr.Patch(&expander{units}), expr.Patch(seen)}, more...)
+	grown := &expander{units: units, words: words, spent: newBudget(), seen: seen}
+	options := append([]expr.Option{expr.Env(env), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(), expr.Patch(grown), expr.Patch(seen)}, more...)
 	options = append(options, functions()...)
 	for _, name := range allowed {
 		options = append(options, expr.EnableBuiltin(name))
 	}
+	grown.options = options
 	program, err := expr.Compile(plain, options...)
+	if seen.words = grown.spent.words; err == nil && grown.spent.total() > maxNodes {
+		seen.err = &yamlfile.InnerError{Line: 1, Column: 1, Message: tooLarge}
+	}
 	if seen.err != nil {
 		return nil, nil, seen.err
 	}
@@ -78,6 +83,7 @@ type inspector struct {
 	kinds       []event.Kind // for which it can be true, as far as it says so plainly; nil: any
 	tiers       []string     // of file.tier, likewise
 	commandLine bool         // a command line is asked for
+	words       []string     // lists and macros that it uses, also by way of others
 }
 
 // Visit implements ast.Visitor. The root comes last.

@@ -32,26 +32,29 @@ type Function struct {
 func Functions() []Function {
 	return []Function{
 		{
-			Name: "cidr", Call: `cidr(address, "192.0.2.0/24", …)`, wants: "networks", prepare: networks,
+			Name: "cidr", Call: `cidr(address, "192.0.2.0/24", …)`, wants: "networks", prepare: inNetworks,
 			Meaning: "the address is in one of the networks; an IPv4 address is the same in its IPv6 form",
 		},
 		{
-			Name: "under", Call: `under(path, "/etc", …)`, wants: "directories", values: true, prepare: directories,
+			Name: "under", Call: `under(path, "/etc", …)`, wants: "directories", values: true, prepare: inDirectories,
 			Meaning: "the path is one of the directories or below it, by whole components, . and .. worked out; a directory may be a field, such as process.cwd",
 		},
 		{
-			Name: "glob", Call: `glob(path, "/home/*/.ssh/**", …)`, wants: "patterns", prepare: globs,
+			Name: "glob", Call: `glob(path, "/home/*/.ssh/**", …)`, wants: "patterns", prepare: likeGlobs,
 			Meaning: "the whole path fits one of the patterns: * and ? stand for anything within one component, ** between slashes for any number of components, also none",
 		},
 		{
-			Name: "domain", Call: `domain(host, "example.com", …)`, wants: "domains", prepare: domains,
+			Name: "domain", Call: `domain(host, "example.com", …)`, wants: "domains", prepare: inDomains,
 			Meaning: "the host is one of the domains or a name below it, in either case, with or without a dot at the end, international names in either form; an address never is",
 		},
 	}
 }
 
 // prepared are the patterns of one call.
-type prepared struct{ match func(string) bool }
+type prepared struct {
+	patterns []string
+	match    func(string) bool
+}
 
 // functions makes ours known to the compiler. What it sees of the patterns is
 // what call has made of them.
@@ -114,7 +117,7 @@ func (i *inspector) call(n *ast.CallNode) {
 		i.refuse(n, err.Error())
 		return
 	}
-	ready := &ast.ConstantNode{Value: &prepared{match}}
+	ready := &ast.ConstantNode{Value: &prepared{patterns, match}}
 	ready.SetLocation(n.Arguments[1].Location())
 	n.Arguments = append([]ast.Node{n.Arguments[0], ready}, values...)
 }
@@ -138,10 +141,10 @@ func written(n ast.Node) []string {
 	return nil
 }
 
-// networks of addresses; the match does not care in which of its two forms an
+// inNetworks does not care in which of its two forms an
 // IPv4 address, or network, is written.
-func networks(patterns []string) (func(string) bool, error) {
-	var all []netip.Prefix
+func inNetworks(patterns []string) (func(string) bool, error) {
+	all, lengths := map[netip.Prefix]bool{}, []int{}
 	for _, s := range patterns {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
@@ -153,7 +156,9 @@ func networks(patterns []string) (func(string) bool, error) {
 			}
 			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 		}
-		all = append(all, p)
+		if all[p.Masked()] = true; !slices.Contains(lengths, p.Bits()) {
+			lengths = append(lengths, p.Bits())
+		}
 	}
 	return func(s string) bool {
 		addr, err := netip.ParseAddr(s)
@@ -161,21 +166,30 @@ func networks(patterns []string) (func(string) bool, error) {
 			return false // what is not known is in no network
 		}
 		addr = addr.Unmap().WithZone("")
-		return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(addr) })
+		return slices.ContainsFunc(lengths, func(bits int) bool {
+			p, err := addr.Prefix(bits)
+			return err == nil && all[p]
+		})
 	}, nil
 }
 
-func directories(patterns []string) (func(string) bool, error) {
-	dirs := slices.Clone(patterns)
-	for i, s := range dirs {
+func inDirectories(patterns []string) (func(string) bool, error) {
+	dirs := map[string]bool{}
+	for _, s := range patterns {
 		clean := path.Clean(s)
 		if !path.IsAbs(s) || clean != s && clean+"/" != s {
 			return nil, fmt.Errorf("%q is no directory: it begins with /, without . .. and double slashes", s)
 		}
-		dirs[i] = clean
+		dirs[clean] = true
 	}
 	return func(s string) bool {
-		return slices.ContainsFunc(dirs, func(dir string) bool { return under(s, dir) })
+		if len(dirs) == 0 || !path.IsAbs(s) {
+			return false
+		}
+		for s = path.Clean(s); s != "/" && !dirs[s]; {
+			s = s[:max(1, strings.LastIndexByte(s, '/'))]
+		}
+		return dirs[s]
 	}, nil
 }
 
@@ -190,9 +204,16 @@ func under(p, dir string) bool {
 	return ok && (dir == "/" || rest == "" || rest[0] == '/')
 }
 
-const maxGlob = 512 // bytes; the work is the product of pattern and path
+// Bounds of patterns; the work of each is the product of its length and the path's.
+const (
+	maxGlob  = 512 // bytes
+	maxGlobs = 200
+)
 
-func globs(patterns []string) (func(string) bool, error) {
+func likeGlobs(patterns []string) (func(string) bool, error) {
+	if len(patterns) > maxGlobs {
+		return nil, fmt.Errorf("%d patterns, at most %d are read", len(patterns), maxGlobs)
+	}
 	all := make([][]string, len(patterns))
 	for i, s := range patterns {
 		if err := checkGlob(s); err != nil {
@@ -254,24 +275,26 @@ func globbed(pattern []string, p string) bool {
 	return at == len(pattern)
 }
 
-func domains(patterns []string) (func(string) bool, error) {
-	all := make([]string, len(patterns))
-	for i, s := range patterns {
+func inDomains(patterns []string) (func(string) bool, error) {
+	all := map[string]bool{}
+	for _, s := range patterns {
 		name := asciiHost(s)
 		if err := checkDomain(s, name); err != nil {
 			return nil, err
 		}
-		all[i] = name
+		all[name] = true
 	}
 	return func(s string) bool {
 		host := asciiHost(s)
 		if numeric(host) {
 			return false
 		}
-		return slices.ContainsFunc(all, func(name string) bool {
-			rest, ok := strings.CutSuffix(host, name)
-			return ok && (rest == "" || len(rest) > 1 && rest[len(rest)-1] == '.')
-		})
+		for name, more := strings.TrimPrefix(host, "."), host != "" && host[0] != '.'; more; _, name, more = strings.Cut(name, ".") {
+			if all[name] {
+				return true
+			}
+		}
+		return false
 	}, nil
 }
 

@@ -63,7 +63,7 @@ func (m *message) UnmarshalText(text []byte) error {
 		if end < 0 {
 			return &yamlfile.InnerError{Line: 1, Column: open + 1, Message: "brace without an end"}
 		}
-		program, seen, err := compile(s[open+1:end], Words{}, messageFunctions()...)
+		program, seen, err := compile(s[open+1:end], Words{}, nil, messageFunctions()...)
 		if err != nil {
 			var inner *yamlfile.InnerError
 			if errors.As(err, &inner) {

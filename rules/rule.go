@@ -35,7 +35,7 @@ func (r *rule) Validate() error {
 	var missing []string
 	for key, there := range map[string]bool{
 		"name": r.Name != "", "description": r.Description != "", "severity": r.Severity != "",
-		"condition": r.Condition.program != nil, "message": len(r.Message.parts) > 0,
+		"condition": strings.TrimSpace(r.Condition.Text) != "", "message": len(r.Message.parts) > 0,
 	} {
 		if !there {
 			missing = append(missing, key)
@@ -76,24 +76,26 @@ func (r *rule) failed(err error) {
 
 // A condition is an expression that gives true or false.
 type condition struct {
+	yamlfile.Scalar
 	source      string
 	program     *vm.Program
 	kinds       []event.Kind // nil: any
 	tiers       []string     // of file.tier, for which it can be true; nil: any
 	commandLine bool
+	words       []string // lists and macros that it uses
 }
 
 // allows reports whether the condition can be true for a file of this tier.
 func (c *condition) allows(tier string) bool { return c.tiers == nil || slices.Contains(c.tiers, tier) }
 
-// UnmarshalText is called by yamlfile.
-func (c *condition) UnmarshalText(text []byte) error {
-	program, seen, err := compile(string(text), Env{}, expr.AsBool())
+// compile makes the condition ready, when the lists and macros of all files are known.
+func (c *condition) compile(words *vocabulary) error {
+	program, seen, err := compile(c.Text, Env{}, words, expr.AsBool())
 	if err != nil {
 		return err
 	}
-	c.source, c.program = strings.TrimSpace(string(text)), program
-	c.kinds, c.tiers, c.commandLine = seen.kinds, seen.tiers, seen.commandLine
+	c.source, c.program = strings.TrimSpace(c.Text), program
+	c.kinds, c.tiers, c.commandLine, c.words = seen.kinds, seen.tiers, seen.commandLine, seen.words
 	if c.kinds != nil && len(c.kinds) == 0 {
 		return errors.New("no kind can fulfil this condition")
 	}

@@ -19,6 +19,13 @@
 // an expression that could run away is a mistake in the file, found at load
 // and reported with its place, together with all the others.
 //
+// What rules have in common has a name: lists of texts or numbers, and macros, which
+// are expressions. Those of all files, the built-in ones too, may be used in every
+// condition, and a file may add to a list of another.
+//
+//	lists: {mail_ports: [25, 465, 587], editors: {extend: [zile]}}
+//	macros: {mails: network.peer_port in mail_ports}
+//
 // Cost: a record of a kind that no rule asks for costs a map lookup, and one of
 // a file whose tier no rule asks for the half microsecond that it takes to find
 // the tier; otherwise it is about a microsecond to fill the Env and half a
@@ -34,8 +41,6 @@ package rules
 import (
 	"cmp"
 	"embed"
-	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -47,7 +52,6 @@ import (
 
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/policy"
-	"github.com/clawwatch/clawwatch/internal/policy/yamlfile"
 )
 
 // A Source is the text of a file of rules or of tests. Name is for messages.
@@ -62,6 +66,8 @@ type Set struct {
 	rules       []*rule
 	byKind      map[event.Kind][]*rule
 	commandLine bool // some rule asks for a command line
+
+	vocabulary *vocabulary
 
 	machine vm.VM
 	words   Words
@@ -115,6 +121,7 @@ type Rule struct {
 	Condition   string
 	References  []string
 	Enabled     bool
+	Words       []Word // lists and macros of the condition
 }
 
 //go:embed builtin/*.yaml
@@ -150,31 +157,17 @@ func Builtin() *Set {
 // Load compiles the rules of all files. The error joins one *yamlfile.Error a
 // mistake, of all files; the set is nil then.
 func Load(files ...Source) (*Set, error) {
-	var errs []error
 	s := &Set{byKind: map[event.Kind][]*rule{}, unbound: policy.Default().For(event.GatewayFound{}, policy.Host{})}
 	s.machine.MemoryBudget = memoryBudget
-	where := map[string]string{}
-	for _, f := range files {
-		var doc struct {
-			Rules []rule `yaml:"rules"`
-		}
-		if err := yamlfile.Decode(f.Name, f.Data, &doc); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		for i := range doc.Rules {
-			r := &doc.Rules[i]
-			if first, ok := where[string(r.Name)]; ok {
-				errs = append(errs, yamlfile.ErrorAt(f.Name, f.Data, r.At, fmt.Sprintf("rule %s is defined in %s already", r.Name, first)))
-				continue
-			}
-			where[string(r.Name)] = f.Name
-			s.add(r)
-		}
+	l := newLoader(files)
+	loaded, err := l.load()
+	if err != nil {
+		return nil, err
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	for _, r := range loaded {
+		s.add(r)
 	}
+	s.vocabulary = l.words
 	slices.SortFunc(s.rules, func(a, b *rule) int { return cmp.Compare(a.Name, b.Name) })
 	return s, nil
 }
@@ -260,7 +253,7 @@ func (s *Set) Stats() []Stats {
 func (s *Set) Rules() []Rule {
 	out := make([]Rule, len(s.rules))
 	for i, r := range s.rules {
-		out[i] = Rule{r.ref(), strings.TrimSpace(r.Description), r.kinds(), r.Condition.source, r.References, !r.Enabled.off}
+		out[i] = Rule{r.ref(), strings.TrimSpace(r.Description), r.kinds(), r.Condition.source, r.References, !r.Enabled.off, s.vocabulary.used(r.Condition.words)}
 	}
 	return out
 }

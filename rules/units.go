@@ -6,8 +6,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/expr-lang/expr/ast"
-
 	"github.com/clawwatch/clawwatch/internal/policy"
 	"github.com/clawwatch/clawwatch/internal/policy/yamlfile"
 )
@@ -139,20 +137,6 @@ func asWritten(message string, units map[int]quantity) string {
 		message = strings.ReplaceAll(message, strconv.Quote(q.stand), strconv.Quote(q.written))
 	}
 	return message
-}
-
-// An expander puts into the tree of an expression what its names stand for.
-type expander struct{ units map[int]quantity }
-
-// Visit implements ast.Visitor.
-func (x *expander) Visit(node *ast.Node) {
-	id, ok := (*node).(*ast.IdentifierNode)
-	if !ok {
-		return
-	}
-	if q, ok := x.units[id.Location().From]; ok && q.stand == id.Value {
-		ast.Patch(node, &ast.IntegerNode{Value: q.value})
-	}
 }
 
 // placed is a mistake behind the text.

@@ -38,10 +38,15 @@ type described struct {
 	Description string         `json:"description"`
 	Condition   string         `json:"condition"`
 	References  []string       `json:"references,omitempty"`
+	Words       []string       `json:"words,omitempty"` // lists and macros that the condition uses
 }
 
 func describe(r rules.Rule) described {
-	return described{r.Name, r.Severity, r.Enabled, r.Kinds, r.Tags, r.Description, r.Condition, r.References}
+	d := described{r.Name, r.Severity, r.Enabled, r.Kinds, r.Tags, r.Description, r.Condition, r.References, nil}
+	for _, w := range r.Words {
+		d.Words = append(d.Words, w.Name)
+	}
+	return d
 }
 
 func newRulesListCmd() *cobra.Command {
@@ -199,7 +204,7 @@ func newRulesExplainCmd() *cobra.Command {
 	var c configuring
 	cmd := &cobra.Command{
 		Use:     "explain NAME",
-		Short:   "Say what a rule means, when it fires, and the fields it goes by",
+		Short:   "Say what a rule, or a list or macro of rules, means",
 		Example: "  clawwatch rules explain unapproved-endpoint",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -211,10 +216,15 @@ func newRulesExplainCmd() *cobra.Command {
 			}
 			all := set.Rules()
 			i := slices.IndexFunc(all, func(r rules.Rule) bool { return r.Name == args[0] })
+			out := newPrinter(cmd.OutOrStdout())
 			if i < 0 {
+				words := set.Words()
+				if i := slices.IndexFunc(words, func(w rules.Word) bool { return w.Name == args[0] }); i >= 0 {
+					explainWord(out, words[i])
+					return out.err
+				}
 				return hinted{fmt.Errorf("explain rule: there is no rule %q", text(args[0])), "clawwatch rules list prints the names"}
 			}
-			out := newPrinter(cmd.OutOrStdout())
 			explainRule(out, all[i])
 			return out.err
 		},
@@ -237,11 +247,29 @@ func explainRule(out *printer, r rules.Rule) {
 	out.line("condition")
 	out.line(indent(printable(r.Condition)))
 	out.line("")
+	whole := r.Condition
+	for _, w := range r.Words {
+		explainWord(out, w)
+		out.line("")
+		whole += " " + w.Text
+	}
 	out.line("fields that it goes by")
 	for _, f := range rules.Fields() {
-		if regexp.MustCompile(`(^|[^\w.])` + regexp.QuoteMeta(f.Name) + `\b`).MatchString(r.Condition) {
+		if regexp.MustCompile(`(^|[^\w.])` + regexp.QuoteMeta(f.Name) + `\b`).MatchString(whole) {
 			out.linef("  %-28s %s", f.Name, f.Type)
 		}
+	}
+}
+
+func explainWord(out *printer, w rules.Word) {
+	if w.List == nil {
+		out.linef("macro %s", text(w.Name))
+		out.line(indent(printable(w.Text)))
+		return
+	}
+	out.linef("list %s", text(w.Name))
+	for _, item := range w.List {
+		out.line("  " + text(item))
 	}
 }
 

@@ -15,10 +15,44 @@ import (
 // A List is a list of settings that has a default. A plain list in the file
 // replaces the default; a mapping with the single key "extend" adds to it.
 type List[T any] struct {
-	Items []T
+	Items   []T
+	Extends bool // it was a mapping with extend
 }
 
 func (l *List[T]) items() any { return &l.Items }
+
+func (l *List[T]) extends() { l.Extends = true }
+
+// Entries are a mapping whose keys the file chooses, in its order.
+type Entries[T any] []*Entry[T]
+
+// An Entry is one key of such a mapping.
+type Entry[T any] struct {
+	Key   string
+	At    Pos // of the key
+	Value T
+}
+
+func (e *Entries[T]) entry(key string, at Pos) any {
+	more := &Entry[T]{Key: key, At: at}
+	*e = append(*e, more)
+	return &more.Value
+}
+
+// A Scalar is a single value as it stands in the file, to be judged when the whole
+// file is known, or several are.
+type Scalar struct {
+	Text  string
+	place func(error) *Error
+}
+
+func (s *Scalar) keep(text string, place func(error) *Error) { s.Text, s.place = text, place }
+
+// Given reports whether the file has the value.
+func (s *Scalar) Given() bool { return s.place != nil }
+
+// Mistake gives an error its place, inside the value where it is an InnerError.
+func (s *Scalar) Mistake(err error) *Error { return s.place(err) }
 
 // Raw is a node as it stands in the file: maps, slices, strings, numbers,
 // bools and nil, as encoding/json would give them.
@@ -73,8 +107,21 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, depth int) {
 	case *Later:
 		*dst = Later{n, depth, d}
 		return
-	case interface{ items() any }:
-		d.list(n, reflect.ValueOf(dst.items()).Elem(), depth)
+	case listed:
+		d.list(n, dst, depth)
+		return
+	case interface{ entry(string, Pos) any }:
+		d.entries(n, dst.entry, depth)
+		return
+	case interface {
+		keep(string, func(error) *Error)
+	}:
+		text, ok := scalar(n)
+		if !ok {
+			d.report(n, fmt.Errorf("a single value is wanted, found %s", describe(n)))
+			return
+		}
+		dst.keep(text, func(err error) *Error { return d.mistake(n, err) })
 		return
 	case encoding.TextUnmarshaler:
 		if text, ok := scalar(n); ok {
@@ -163,8 +210,15 @@ func (d *decoder) sequence(n ast.Node, v reflect.Value, depth int) {
 	v.Set(out)
 }
 
+// listed is a List.
+type listed interface {
+	items() any
+	extends()
+}
+
 // list decodes a List: its items replaced, or added to.
-func (d *decoder) list(n ast.Node, items reflect.Value, depth int) {
+func (d *decoder) list(n ast.Node, dst listed, depth int) {
+	items := reflect.ValueOf(dst.items()).Elem()
 	pairs, ok := pairsOf(n)
 	if !ok {
 		d.sequence(n, items, depth)
@@ -172,6 +226,7 @@ func (d *decoder) list(n ast.Node, items reflect.Value, depth int) {
 	}
 	if len(pairs) == 1 && pairs[0].Value != nil {
 		if key, _ := scalar(pairs[0].Key); key == "extend" {
+			dst.extends()
 			more := reflect.New(items.Type()).Elem()
 			d.sequence(pairs[0].Value, more, depth+1)
 			whole := reflect.MakeSlice(items.Type(), 0, items.Len()+more.Len())
@@ -180,6 +235,31 @@ func (d *decoder) list(n ast.Node, items reflect.Value, depth int) {
 		}
 	}
 	d.report(n, errors.New("a list is wanted, or the single key extend with a list"))
+}
+
+// entries decodes a mapping of any keys.
+func (d *decoder) entries(n ast.Node, entry func(string, Pos) any, depth int) {
+	pairs, ok := pairsOf(n)
+	if !ok {
+		d.report(n, fmt.Errorf("keys with values are wanted, found %s", describe(n)))
+		return
+	}
+	seen := map[string]bool{}
+	for _, pair := range pairs {
+		key, ok := scalar(pair.Key)
+		switch {
+		case !ok:
+			d.report(pair.Key, errors.New("a key must be a plain word"))
+		case seen[key]:
+			d.report(pair.Key, fmt.Errorf("key %q is given twice", clip(key)))
+		case pair.Value == nil || pair.Value.Type() == ast.NullType:
+			d.report(pair.Key, fmt.Errorf("key %q has no value", clip(key)))
+		default:
+			at := pair.Key.GetToken().Position
+			d.decode(pair.Value, reflect.ValueOf(entry(key, Pos{at.Line, at.Column})).Elem(), depth+1)
+		}
+		seen[key] = true
+	}
 }
 
 func (d *decoder) basic(n ast.Node, v reflect.Value) {
@@ -262,7 +342,9 @@ func (d *decoder) raw(n ast.Node, depth int) any {
 }
 
 // report notes a mistake at n, or at a place inside the scalar n.
-func (d *decoder) report(n ast.Node, err error) {
+func (d *decoder) report(n ast.Node, err error) { d.errs = append(d.errs, d.mistake(n, err)) }
+
+func (d *decoder) mistake(n ast.Node, err error) *Error {
 	line, column := 1, 1
 	if t := n.GetToken(); t != nil && t.Position != nil {
 		line, column = t.Position.Line, t.Position.Column
@@ -271,7 +353,7 @@ func (d *decoder) report(n ast.Node, err error) {
 	if errors.As(err, &inner) {
 		line, column = d.inside(n, line, column, inner)
 	}
-	d.errs = append(d.errs, d.problem(line, column, err.Error()))
+	return d.problem(line, column, err.Error())
 }
 
 // inside finds the place of a mistake in the text of a scalar. In a folded or

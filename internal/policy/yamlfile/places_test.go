@@ -2,6 +2,7 @@ package yamlfile
 
 import (
 	"maps"
+	"strings"
 	"testing"
 )
 
@@ -27,4 +28,30 @@ func FuzzPlaces(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestEntriesTakeAnyKeysAndScalarsAreJudgedLater(t *testing.T) {
+	var got struct {
+		Any Entries[Scalar] `yaml:"any"`
+	}
+	data := []byte("any:\n  b: x y\n  a: |\n    one\n    two\n")
+	if err := Decode("f", data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Any) != 2 || got.Any[0].Key != "b" || got.Any[1].Value.Text != "one\ntwo\n" || got.Any[1].At != (Pos{3, 3}) || !got.Any[0].Value.Given() {
+		t.Errorf("got %+v", got.Any)
+	}
+	const want = "f:5:6: no\n  5 |     two\n    |      ^"
+	if err := got.Any[1].Value.Mistake(&InnerError{Line: 2, Column: 2, Message: "no"}); err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+	err := Decode("f", []byte("any:\n  b:\n  c: [x]\n"), &got)
+	for _, want := range []string{`f:2:3: key "b" has no value`, "f:3:6: a single value is wanted, found a list"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if err := Decode("f", []byte("any: x\n"), &got); err == nil || !strings.Contains(err.Error(), "f:1:6: keys with values are wanted") {
+		t.Errorf("got %v", err)
+	}
 }

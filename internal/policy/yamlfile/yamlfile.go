@@ -9,8 +9,9 @@
 //
 // Destinations are structs with `yaml` tags, slices, strings, bools, integers,
 // and types with hooks: encoding.TextUnmarshaler takes a scalar, Validator
-// judges a whole mapping, List tells "instead of" from "in addition to", Raw
-// keeps what is there, and Pos where it was.
+// judges a whole mapping, List tells "instead of" from "in addition to", Entries
+// takes any keys, Raw keeps what is there, Scalar to be judged later, and Pos where
+// it was.
 package yamlfile
 
 import (

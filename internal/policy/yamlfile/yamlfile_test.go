@@ -66,20 +66,20 @@ func TestWhatTheFileDoesNotSayStays(t *testing.T) {
 		in   string
 		want document
 	}{
-		"nothing at all":      {"", document{Count: 7, Items: List[item]{[]item{{Name: "a"}}}}},
-		"comments only":       {"# hello\n", document{Count: 7, Items: List[item]{[]item{{Name: "a"}}}}},
-		"key without a value": {"count:\n", document{Count: 7, Items: List[item]{[]item{{Name: "a"}}}}},
-		"a list replaces":     {"items: [b, {name: c, ports: [1, 2]}]\n", document{Count: 7, Items: List[item]{[]item{{Name: "b"}, {Name: "c", Ports: []uint16{1, 2}}}}}},
+		"nothing at all":      {"", document{Count: 7, Items: List[item]{Items: []item{{Name: "a"}}}}},
+		"comments only":       {"# hello\n", document{Count: 7, Items: List[item]{Items: []item{{Name: "a"}}}}},
+		"key without a value": {"count:\n", document{Count: 7, Items: List[item]{Items: []item{{Name: "a"}}}}},
+		"a list replaces":     {"items: [b, {name: c, ports: [1, 2]}]\n", document{Count: 7, Items: List[item]{Items: []item{{Name: "b"}, {Name: "c", Ports: []uint16{1, 2}}}}}},
 		"an empty list empties": {
-			"items: []\n", document{Count: 7, Items: List[item]{[]item{}}},
+			"items: []\n", document{Count: 7, Items: List[item]{Items: []item{}}},
 		},
-		"extend adds": {"items:\n  extend:\n    - b\n", document{Count: 7, Items: List[item]{[]item{{Name: "a"}, {Name: "b"}}}}},
-		"raw keeps":   {"any: {a: [1, x, true, null]}\n", document{Count: 7, Items: List[item]{[]item{{Name: "a"}}}, Any: Raw{map[string]any{"a": []any{uint64(1), "x", true, nil}}}}},
-		"scalars":     {"count: 3\non: true\nword: good\nnames: [a, \"1\", 2]\n", document{Count: 3, On: true, Word: "good", Names: []string{"a", "1", "2"}, Items: List[item]{[]item{{Name: "a"}}}}},
+		"extend adds": {"items:\n  extend:\n    - b\n", document{Count: 7, Items: List[item]{Extends: true, Items: []item{{Name: "a"}, {Name: "b"}}}}},
+		"raw keeps":   {"any: {a: [1, x, true, null]}\n", document{Count: 7, Items: List[item]{Items: []item{{Name: "a"}}}, Any: Raw{map[string]any{"a": []any{uint64(1), "x", true, nil}}}}},
+		"scalars":     {"count: 3\non: true\nword: good\nnames: [a, \"1\", 2]\n", document{Count: 3, On: true, Word: "good", Names: []string{"a", "1", "2"}, Items: List[item]{Items: []item{{Name: "a"}}}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := document{Count: 7, Items: List[item]{[]item{{Name: "a"}}}}
+			got := document{Count: 7, Items: List[item]{Items: []item{{Name: "a"}}}}
 			if err := Decode("f.yaml", []byte(tt.in), &got); err != nil {
 				t.Fatal(err)
 			}
