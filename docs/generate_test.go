@@ -401,8 +401,8 @@ func alertsPage(t *testing.T) string {
 		"2. `clawwatch tree --skill NAME` shows the processes, with the files and connections of each.\n" +
 		"3. `clawwatch events --session ID` shows what else was done in that conversation, and `clawwatch skills` where the skill is from.\n\n" +
 		"Where the confidence is not `certain`, look at the evidence before acting on the name of the skill. An intended act is approved in the\n" +
-		"[policy](policy.md), for one skill by its name; a rule is turned off by a rule file only for rules of your own, which\n" +
-		"have the key `enabled`.\n\n" +
+		"[policy](policy.md), for one skill by its name. What the policy has no word for is added to an [exception](rules.md#exceptions-and-overrides)\n" +
+		"of the rule; a rule is turned off, or given another severity, by an override there. The built-in files are never edited.\n\n" +
 		"| rule | severity | kinds |\n|---|---|---|\n")
 	all := rules.Builtin().Rules()
 	for _, r := range all {
@@ -410,6 +410,9 @@ func alertsPage(t *testing.T) string {
 	}
 	for _, r := range all {
 		fmt.Fprintf(&b, "\n## %s\n\n%s, on %s. Tags: `%s`.\n\n%s\n\n```\n%s\n```\n", r.Name, r.Severity, kinds(r.Kinds), strings.Join(r.Tags, "` `"), r.Description, r.Condition)
+		for _, x := range r.Exceptions {
+			fmt.Fprintf(&b, "\nException `%s`, to which values may be added: `%s`.\n", x.Name, strings.Join(x.Fields, "`, `"))
+		}
 	}
 	b.WriteString("\n## Fields\n\nWhat conditions of your own see. What is not known is empty, 0 or false. Messages see the same, and the fields of the last table; how to\n" +
 		"write a rule is in [rules of your own](rules.md).\n\n| field | type | meaning |\n|---|---|---|\n")

@@ -15,6 +15,9 @@ type document struct {
 	Macros yamlfile.Entries[yamlfile.Scalar]             `yaml:"macros"`
 	Rules  []rule                                        `yaml:"rules"`
 
+	Exceptions []exceptionText `yaml:"exceptions"`
+	Overrides  []override      `yaml:"overrides"`
+
 	file   Source
 	broken bool // something of it could not be read
 }
@@ -47,11 +50,12 @@ func (l *loader) load() ([]*rule, error) {
 	}
 	l.report(l.words.learn(l.docs))
 	loaded := l.compile()
+	l.tune(loaded)
 	if len(l.errs) > 0 {
 		return nil, errors.Join(l.sorted()...)
 	}
 	for _, r := range loaded { // let go of the files
-		r.Condition.Scalar = yamlfile.Scalar{}
+		r.Condition.Scalar, r.Exceptions = yamlfile.Scalar{}, nil
 	}
 	for _, m := range l.words.macros {
 		m.text = &yamlfile.Scalar{Text: m.text.Text}

@@ -28,6 +28,10 @@ type rule struct {
 	Throttle    throttle  `yaml:"throttle"`
 	At          yamlfile.Pos
 	counters
+
+	Exceptions []exceptionText `yaml:"exceptions"`
+	exceptions []*exception
+	overridden string // the file that changed enabled or severity
 }
 
 // Validate is called by yamlfile.
@@ -146,12 +150,12 @@ func (t *tag) UnmarshalText(text []byte) error {
 }
 
 // enabled is true unless the file says false.
-type enabled struct{ off bool }
+type enabled struct{ off, given bool }
 
 func (e *enabled) UnmarshalText(text []byte) error {
 	if s := string(text); s != "true" && s != "false" {
 		return errors.New("true or false is wanted")
 	}
-	e.off = string(text) == "false"
+	e.off, e.given = string(text) == "false", true
 	return nil
 }

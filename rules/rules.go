@@ -26,6 +26,13 @@
 //	lists: {mail_ports: [25, 465, 587], editors: {extend: [zile]}}
 //	macros: {mails: network.peer_port in mail_ports}
 //
+// What a rule should not say is an exception: rows of values, one for each of some
+// fields, which a file may add to a rule of another, as it may turn that off or change
+// its severity.
+//
+//	exceptions: [{rule: telnet, name: lab, fields: [network.peer_address], comparisons: [cidr], values: [10.0.0.0/8]}]
+//	overrides: [{rule: raw-socket, severity: high}]
+//
 // Cost: a record of a kind that no rule asks for costs a map lookup, and one of
 // a file whose tier no rule asks for the half microsecond that it takes to find
 // the tier; otherwise it is about a microsecond to fill the Env and half a
@@ -109,6 +116,7 @@ type Finding struct {
 type Stats struct {
 	Rule      string
 	Matches   uint64
+	Excepted  uint64 // events that an exception took out
 	Errors    uint64 // evaluations that failed; the rule did not match then
 	LastError string
 }
@@ -122,6 +130,8 @@ type Rule struct {
 	References  []string
 	Enabled     bool
 	Words       []Word // lists and macros of the condition
+	Exceptions  []Exception
+	Overridden  string // the file that changed severity or whether it is enabled
 }
 
 //go:embed builtin/*.yaml
@@ -177,7 +187,7 @@ func (s *Set) add(r *rule) {
 	if r.Enabled.off {
 		return
 	}
-	s.commandLine = s.commandLine || r.Condition.commandLine || r.Message.commandLine
+	s.commandLine = s.commandLine || r.Condition.commandLine || r.Message.commandLine || r.exceptionsAskForCommandLine()
 	on := r.kinds()
 	if on == nil {
 		on = kinds
@@ -214,6 +224,10 @@ func (s *Set) Eval(in Input) []Finding {
 		if yes, ok := value.(bool); !ok || !yes {
 			continue
 		}
+		if r.excepted(&s.words.Env) {
+			r.excused.Add(1)
+			continue
+		}
 		r.matches.Add(1)
 		if found == nil {
 			s.words.phrase(in.Record)
@@ -241,7 +255,7 @@ func (s *Set) impossible(rules []*rule, in Input) bool {
 func (s *Set) Stats() []Stats {
 	out := make([]Stats, len(s.rules))
 	for i, r := range s.rules {
-		out[i] = Stats{Rule: string(r.Name), Matches: r.matches.Load(), Errors: r.errors.Load()}
+		out[i] = Stats{Rule: string(r.Name), Matches: r.matches.Load(), Excepted: r.excused.Load(), Errors: r.errors.Load()}
 		if last := r.lastError.Load(); last != nil {
 			out[i].LastError = *last
 		}
@@ -253,7 +267,10 @@ func (s *Set) Stats() []Stats {
 func (s *Set) Rules() []Rule {
 	out := make([]Rule, len(s.rules))
 	for i, r := range s.rules {
-		out[i] = Rule{r.ref(), strings.TrimSpace(r.Description), r.kinds(), r.Condition.source, r.References, !r.Enabled.off, s.vocabulary.used(r.Condition.words)}
+		out[i] = Rule{
+			r.ref(), strings.TrimSpace(r.Description), r.kinds(), r.Condition.source, r.References, !r.Enabled.off,
+			s.vocabulary.used(r.Condition.words), r.described(), r.overridden,
+		}
 	}
 	return out
 }
@@ -261,5 +278,6 @@ func (s *Set) Rules() []Rule {
 // counters of a rule; they may be read while it is evaluated.
 type counters struct {
 	matches, errors atomic.Uint64
+	excused         atomic.Uint64
 	lastError       atomic.Pointer[string]
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,7 @@ func newRulesCmd() *cobra.Command {
 	return cmd
 }
 
-var ruleColumns = []column{{"RULE", 34}, {"SEVERITY", 8}, {"ENABLED", 7}, {"KINDS", 30}, {"DESCRIPTION", 0}}
+var ruleColumns = []column{{"RULE", 34}, {"SEVERITY", 8}, {"ENABLED", 7}, {"KINDS", 30}, {"EXCEPTIONS", 10}, {"DESCRIPTION", 0}}
 
 // described is a rule as JSON.
 type described struct {
@@ -39,10 +40,13 @@ type described struct {
 	Condition   string         `json:"condition"`
 	References  []string       `json:"references,omitempty"`
 	Words       []string       `json:"words,omitempty"` // lists and macros that the condition uses
+
+	Exceptions []rules.Exception `json:"exceptions,omitempty"`
+	Overridden string            `json:"overridden,omitempty"` // file that changed severity or enabled
 }
 
 func describe(r rules.Rule) described {
-	d := described{r.Name, r.Severity, r.Enabled, r.Kinds, r.Tags, r.Description, r.Condition, r.References, nil}
+	d := described{r.Name, r.Severity, r.Enabled, r.Kinds, r.Tags, r.Description, r.Condition, r.References, nil, r.Exceptions, r.Overridden}
 	for _, w := range r.Words {
 		d.Words = append(d.Words, w.Name)
 	}
@@ -71,7 +75,7 @@ func newRulesListCmd() *cobra.Command {
 					out.json(describe(r))
 					continue
 				}
-				out.row(ruleColumns, text(r.Name), text(string(r.Severity)), yesNo(r.Enabled), kindNames(r.Kinds), firstSentence(r.Description))
+				out.row(ruleColumns, text(r.Name), text(string(r.Severity)), yesNo(r.Enabled), kindNames(r.Kinds), text(excepted(r)), firstSentence(r.Description))
 			}
 			return out.err
 		},
@@ -235,6 +239,9 @@ func newRulesExplainCmd() *cobra.Command {
 
 func explainRule(out *printer, r rules.Rule) {
 	out.linef("%s  %s%s", text(r.Name), text(string(r.Severity)), map[bool]string{false: "  (not enabled)"}[r.Enabled])
+	if r.Overridden != "" {
+		out.linef("overridden in %s", text(r.Overridden))
+	}
 	out.line("")
 	out.line(indent(printable(r.Description)))
 	out.line("")
@@ -253,11 +260,42 @@ func explainRule(out *printer, r rules.Rule) {
 		out.line("")
 		whole += " " + w.Text
 	}
+	for _, x := range r.Exceptions {
+		explainException(out, x)
+		out.line("")
+		whole += " " + strings.Join(x.Fields, " ")
+	}
 	out.line("fields that it goes by")
 	for _, f := range rules.Fields() {
 		if regexp.MustCompile(`(^|[^\w.])` + regexp.QuoteMeta(f.Name) + `\b`).MatchString(whole) {
 			out.linef("  %-28s %s", f.Name, f.Type)
 		}
+	}
+}
+
+// excepted is how many rows of exceptions a rule has.
+func excepted(r rules.Rule) string {
+	n := 0
+	for _, x := range r.Exceptions {
+		n += len(x.Values)
+	}
+	if n == 0 {
+		return "-"
+	}
+	return strconv.Itoa(n)
+}
+
+func explainException(out *printer, x rules.Exception) {
+	columns := make([]string, len(x.Fields))
+	for i := range x.Fields {
+		columns[i] = x.Fields[i] + " " + x.Comparisons[i]
+	}
+	out.linef("exception %s: %s", text(x.Name), text(strings.Join(columns, ", ")))
+	for _, row := range x.Values {
+		out.line("  " + text(strings.Join(row, ", ")))
+	}
+	if len(x.Values) == 0 {
+		out.line("  (no values)")
 	}
 }
 

@@ -80,6 +80,15 @@ func (l Later) Decode(dst any) {
 	}
 }
 
+// Placed is any value as Raw gives it, to be judged later like a Scalar.
+type Placed struct {
+	Value any
+	place func(error) *Error
+}
+
+// Mistake gives an error the place of the value.
+func (p *Placed) Mistake(err error) *Error { return p.place(err) }
+
 type decoder struct {
 	name  string
 	lines []string
@@ -106,6 +115,9 @@ func (d *decoder) decode(n ast.Node, v reflect.Value, depth int) {
 		return
 	case *Later:
 		*dst = Later{n, depth, d}
+		return
+	case *Placed:
+		dst.Value, dst.place = d.raw(n, depth), func(err error) *Error { return d.mistake(n, err) }
 		return
 	case listed:
 		d.list(n, dst, depth)
