@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/policy"
@@ -53,6 +54,28 @@ type testRun struct {
 	Received         policy.Size `yaml:"received"`
 	PreviousSent     policy.Size `yaml:"previous_sent"`
 	PreviousReceived policy.Size `yaml:"previous_received"`
+
+	Hosts    []string   `yaml:"hosts"`
+	Duration int        `yaml:"duration"` // seconds
+	Did      testCounts `yaml:"did"`
+	Previous testCounts `yaml:"previous"`
+}
+
+type testCounts struct {
+	Hosts           int `yaml:"hosts"`
+	RestrictedFiles int `yaml:"restricted_files"`
+	OutsideFiles    int `yaml:"outside_files"`
+	InternalFiles   int `yaml:"internal_files"`
+	Secrets         int `yaml:"secrets"`
+	Programs        int `yaml:"programs"`
+}
+
+func (r testRun) run() Run {
+	return Run{
+		BytesSent: uint64(r.Sent), BytesReceived: uint64(r.Received),
+		PreviousBytesSent: uint64(r.PreviousSent), PreviousBytesReceived: uint64(r.PreviousReceived),
+		Hosts: r.Hosts, Duration: time.Duration(r.Duration) * time.Second, Did: Counts(r.Did), Previous: Counts(r.Previous),
+	}
 }
 
 // Validate is called by yamlfile.
@@ -106,10 +129,7 @@ func (s *Set) try(test testFile, c testCase, view *policy.View) error {
 		record.Process.Ancestors[0].Args = c.ParentArgs
 	}
 	got, fired := "", false
-	in := Input{Record: record, View: view, Run: Run{
-		BytesSent: uint64(c.Run.Sent), BytesReceived: uint64(c.Run.Received),
-		PreviousBytesSent: uint64(c.Run.PreviousSent), PreviousBytesReceived: uint64(c.Run.PreviousReceived),
-	}, Day: Day{
+	in := Input{Record: record, View: view, Run: c.Run.run(), Day: Day{
 		BytesSent: uint64(c.Day.Sent), BytesReceived: uint64(c.Day.Received),
 		PreviousBytesSent: uint64(c.Day.PreviousSent), PreviousBytesReceived: uint64(c.Day.PreviousReceived),
 	}}

@@ -20,8 +20,8 @@ type Env struct {
 	Effects  Effects `expr:"effects"` // tool.effects: what the call did against what it says
 	LLM      LLM     `expr:"llm"`     // llm.call
 	Sensor   Sensor  `expr:"sensor"`  // sensor.*: what the agent says of itself
-	Run      RunEnv  `expr:"run"`
-	Day      DayEnv  `expr:"day"` // network.send, network.close
+	Run      RunEnv  `expr:"run"`     // of the skill execution so far
+	Day      DayEnv  `expr:"day"`     // network.send, network.close
 	Limits   Limits  `expr:"limits"`
 
 	Sensitive Sensitive `expr:"sensitive"` // process.exec, tool.call, llm.call: data found in their texts
@@ -219,6 +219,22 @@ type RunEnv struct {
 	BytesReceived         int `expr:"bytes_received"`
 	PreviousBytesSent     int `expr:"previous_bytes_sent"`
 	PreviousBytesReceived int `expr:"previous_bytes_received"`
+
+	Hosts           []string `expr:"hosts"`            // other hosts that were connected to: names, or addresses where there is none; at most 64
+	HostCount       int      `expr:"host_count"`       // of hosts
+	RestrictedFiles int      `expr:"restricted_files"` // how often a file of this tier was opened, also for writing, renamed or linked
+	OutsideFiles    int      `expr:"outside_files"`    // likewise
+	InternalFiles   int      `expr:"internal_files"`   // likewise
+	Secrets         int      `expr:"secrets"`          // restricted_files, and accesses to secret variables that the policy does not approve; not those that were handed over and no more
+	Programs        int      `expr:"programs"`         // that were started
+	Duration        int      `expr:"duration"`         // seconds since its first event
+
+	PreviousHostCount       int `expr:"previous_host_count"`
+	PreviousRestrictedFiles int `expr:"previous_restricted_files"`
+	PreviousOutsideFiles    int `expr:"previous_outside_files"`
+	PreviousInternalFiles   int `expr:"previous_internal_files"`
+	PreviousSecrets         int `expr:"previous_secrets"`
+	PreviousPrograms        int `expr:"previous_programs"`
 }
 
 // DayEnv is what the skill moved since midnight by UTC, in all its executions at this

@@ -33,7 +33,7 @@ func (e *Env) fill(in Input, commandLine bool) {
 	e.process(r.Process, commandLine)
 	e.attribution(in)
 	e.Acting = acting(r)
-	e.Run = RunEnv{clamp(in.Run.BytesSent), clamp(in.Run.BytesReceived), clamp(in.Run.PreviousBytesSent), clamp(in.Run.PreviousBytesReceived)}
+	e.Run = in.Run.env()
 	e.Day = DayEnv{clamp(in.Day.BytesSent), clamp(in.Day.BytesReceived), clamp(in.Day.PreviousBytesSent), clamp(in.Day.PreviousBytesReceived)}
 	limits := in.View.Limits()
 	e.Limits = Limits{limit(limits.BytesPerRun), limit(limits.BytesPerSkillDay)}

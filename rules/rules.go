@@ -41,8 +41,8 @@
 // (of our own those of Functions), at most 300 nodes and a memory budget. A
 // number may have a unit: 10MB is bytes, 5m seconds. An error in a rule counts against that rule (Stats) and stops no other.
 //
-// What it does not see: one record at a time, with the totals of its run;
-// sequences and counts over time are not in the language yet.
+// What it does not see: one record at a time, with the totals of its run (Run);
+// other sequences and counts over time are not in the language.
 package rules
 
 import (
@@ -89,13 +89,6 @@ type Input struct {
 	Day     Day            // of the skill that the record is attributed to
 	Tool    *event.Tool    // the tool call it belongs to; nil: not known, or the record's own
 	Session *event.Session // likewise
-}
-
-// Run is what one skill execution moved over the network, in bytes of payload.
-// The previous totals are those before this record.
-type Run struct {
-	BytesSent, BytesReceived                 uint64
-	PreviousBytesSent, PreviousBytesReceived uint64
 }
 
 // Day is what a skill moved in the day so far, like Run.

@@ -59,7 +59,7 @@ func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.
 		"gateway-tampering high", "left-behind-file-used low", "left-behind-startup-file medium", "llm-auth-failure high", "message-bus-access low",
 		"openclaw-files-touched-from-outside medium", "openclaw-records-unread medium", "openclaw-secrets-read-by-its-user low",
 		"openclaw-secrets-read-from-outside high", "openclaw-state-modified high", "process-injection high", "raw-socket medium",
-		"restricted-data-access high", "sensitive-data-in-text medium", "skill-installation medium", "unapproved-endpoint high", "unapproved-skill medium", "unusual-data-volume high",
+		"restricted-data-access high", "secret-then-unapproved-endpoint critical", "sensitive-data-in-text medium", "skill-installation medium", "unapproved-endpoint high", "unapproved-skill medium", "unusual-data-volume high",
 		"work-handed-over medium",
 	}
 	var got []string

@@ -5,11 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/policy"
-	"github.com/clawwatch/clawwatch/rules"
 )
 
 // environment derives from a fact the access to environment variables that lies
@@ -126,74 +124,6 @@ func bundled(g event.GatewayFound, dir string) bool {
 		pkg, ok := strings.CutSuffix(root, "/openclaw/skills")
 		return ok && strings.HasPrefix(dir, pkg+"/openclaw/dist/")
 	})
-}
-
-// A runKey names one skill's part in one run of an agent; where no run is
-// known, one execution.
-type runKey struct {
-	gateway, session, run, skill string
-	root                         event.ProcID
-}
-
-type total struct {
-	sent, received uint64
-	at             time.Time
-}
-
-// runs add up what each run moved.
-type runs map[runKey]total
-
-const (
-	keepRun = 24 * time.Hour
-	maxRuns = 16384
-)
-
-// add counts what a connection moved since the last time into its run and
-// returns the totals before and after.
-func (r runs) add(it *item, a *event.Attribution, moved moved, now time.Time) rules.Run {
-	var socket, sent, received uint64
-	switch b := it.ev.Body.(type) {
-	case event.Close:
-		socket, sent, received = b.Socket, b.Sent, b.Received
-	case event.Send:
-		if b.Socket == 0 {
-			return rules.Run{} // its end will tell
-		}
-		socket, sent, received = b.Socket, b.Sent, b.Received
-	default:
-		return rules.Run{}
-	}
-	if a == nil || !it.scope.Role().ByTool() && a.ToolCall == "" {
-		return rules.Run{}
-	}
-	sent, received = moved.since(socket, sent, received, now)
-	key := runKey{gateway: a.Gateway, session: a.Session, run: a.Run}
-	if a.Skill != nil {
-		key.skill = a.Skill.Dir
-	}
-	if a.Run == "" || a.Skill == nil {
-		key.root = it.scope.Execution()
-	}
-	t := r[key]
-	run := rules.Run{
-		PreviousBytesSent: t.sent, PreviousBytesReceived: t.received,
-		BytesSent: t.sent + sent, BytesReceived: t.received + received,
-	}
-	if len(r) < maxRuns || t != (total{}) {
-		r[key] = total{sent: run.BytesSent, received: run.BytesReceived, at: now}
-	}
-	return run
-}
-
-func (r runs) expire(now time.Time) {
-	if len(r) < maxRuns/2 {
-		return
-	}
-	for k, t := range r {
-		if now.Sub(t.at) > keepRun {
-			delete(r, k)
-		}
-	}
 }
 
 // content is what the policy lets through of a prompt or an answer.

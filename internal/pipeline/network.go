@@ -97,6 +97,11 @@ func (d doors) learn(g event.GatewayFound) {
 // moved are the totals that each connection was counted with, by socket.
 type moved map[uint64]total
 
+type total struct {
+	sent, received uint64
+	at             time.Time
+}
+
 const (
 	maxMoved  = 65536
 	keepMoved = 24 * time.Hour

@@ -96,7 +96,8 @@ type item struct {
 	process *event.Process // as it was at the time
 	image   *event.Exec    // what it ran then; nil: not known
 	arrived time.Time
-	names   []string   // of the peer, as known at the time
+	names   []string // of the peer, as known at the time
+	did     rules.Deed
 	found   []*finding // raised for it, kept for an amendment
 }
 
@@ -302,6 +303,7 @@ func (p *Pipeline) finish(it *item) {
 
 // input is a record with what it is judged by, and counts it into that.
 func (p *Pipeline) input(it *item, rec *event.Record, view *policy.View) rules.Input {
+	it.did = rules.DeedOf(rec, view)
 	in := rules.Input{Record: rec, View: view, Run: p.runs.add(it, rec.Attribution, p.moved, p.now)}
 	in.Day = p.days.add(rec.Attribution, in.Run, p.now)
 	return in
