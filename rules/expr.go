@@ -72,6 +72,9 @@ func compile(source string, env any, words *vocabulary, more ...expr.Option) (*v
 		}
 		return nil, nil, &yamlfile.InnerError{Line: max(at.Line, 1), Column: at.Column + 1, Message: asWritten(at.Message, units)}
 	}
+	if err := affordable(program.Node()); err != nil {
+		return nil, nil, err
+	}
 	return program, seen, nil
 }
 

@@ -45,6 +45,7 @@ func (l *loader) load() ([]*rule, error) {
 		doc := &document{file: f}
 		err := yamlfile.Decode(f.Name, f.Data, doc)
 		doc.broken = err != nil
+		digests(f, doc.Rules)
 		l.report(err)
 		l.docs = append(l.docs, doc)
 	}

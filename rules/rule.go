@@ -25,13 +25,16 @@ type rule struct {
 	Tags        []tag     `yaml:"tags"`
 	References  []string  `yaml:"references"`
 	Enabled     enabled   `yaml:"enabled"`
+	Version     version   `yaml:"version"`
 	Throttle    throttle  `yaml:"throttle"`
 	At          yamlfile.Pos
 	counters
 
-	Exceptions []exceptionText `yaml:"exceptions"`
-	exceptions []*exception
-	overridden string // the file that changed enabled or severity
+	Exceptions      []exceptionText `yaml:"exceptions"`
+	exceptions      []*exception
+	overridden      string // the file that changed enabled or severity
+	allowance       allowance
+	digest, ruleset string
 }
 
 // Validate is called by yamlfile.
@@ -57,7 +60,7 @@ func (r *rule) ref() event.RuleRef {
 	for i, t := range r.Tags {
 		tags[i] = string(t)
 	}
-	return event.RuleRef{Name: string(r.Name), Severity: event.Severity(r.Severity), Tags: tags}
+	return event.RuleRef{Name: string(r.Name), Severity: event.Severity(r.Severity), Tags: tags, Version: max(int(r.Version), 1), Digest: r.digest, Ruleset: r.ruleset}
 }
 
 // kinds gives the kinds that the rule is for; nil: all.
@@ -87,6 +90,7 @@ type condition struct {
 	tiers       []string     // of file.tier, for which it can be true; nil: any
 	commandLine bool
 	words       []string // lists and macros that it uses
+	need        *need    // what must hold for it to be true
 }
 
 // allows reports whether the condition can be true for a file of this tier.
@@ -100,6 +104,7 @@ func (c *condition) compile(words *vocabulary) error {
 	}
 	c.source, c.program = strings.TrimSpace(c.Text), program
 	c.kinds, c.tiers, c.commandLine, c.words = seen.kinds, seen.tiers, seen.commandLine, seen.words
+	c.need = needOf(program.Node(), true)
 	if c.kinds != nil && len(c.kinds) == 0 {
 		return errors.New("no kind can fulfil this condition")
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/clawwatch/clawwatch/internal/event"
@@ -59,7 +60,7 @@ func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.
 		"gateway-tampering high", "left-behind-file-used low", "left-behind-startup-file medium", "llm-auth-failure high", "message-bus-access low",
 		"openclaw-files-touched-from-outside medium", "openclaw-records-unread medium", "openclaw-secrets-read-by-its-user low",
 		"openclaw-secrets-read-from-outside high", "openclaw-state-modified high", "process-injection high", "raw-socket medium",
-		"restricted-data-access high", "secret-then-unapproved-endpoint critical", "sensitive-data-in-text medium", "skill-installation medium", "unapproved-endpoint high", "unapproved-skill medium", "unusual-data-volume high",
+		"restricted-data-access high", "rule-disabled high", "secret-then-unapproved-endpoint critical", "sensitive-data-in-text medium", "skill-installation medium", "unapproved-endpoint high", "unapproved-skill medium", "unusual-data-volume high",
 		"work-handed-over medium",
 	}
 	var got []string
@@ -309,13 +310,27 @@ func TestATestThatCannotBeReadSaysWhy(t *testing.T) {
 	}
 }
 
+// Whatever stands in a file, it is refused with places or its rules judge records as
+// the index and every rule of the kind do, and say one line that can be printed.
 func FuzzLoad(f *testing.F) {
 	for _, b := range rules.BuiltinFiles() {
 		f.Add(string(b.Data))
 	}
+	f.Add("rules:\n  - {name: x, version: 2, description: \"\\e[2J\\0\", severity: low, message: \"\\e]0;x\\a{who}\\n\", condition: acting, tags: [a], references: [\"\\r\"]}\n")
 	f.Fuzz(func(t *testing.T, s string) {
-		if set, err := rules.Load(rules.Source{Name: "f", Data: []byte(s)}); err == nil {
-			set.Eval(rules.Input{Record: connect()})
+		set, err := rules.Load(rules.Source{Name: "f", Data: []byte(s)})
+		if err != nil {
+			if set != nil || !strings.HasPrefix(err.Error(), "f:") {
+				t.Errorf("a mistake without a place: %v", err)
+			}
+			return
+		}
+		same(t, set, rules.Input{Record: connect()})
+		for _, found := range set.Eval(rules.Input{Record: connect()}) {
+			m := found.Message
+			if len(m) > 600 || !utf8.ValidString(m) || strings.ContainsFunc(m, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("%q", m)
+			}
 		}
 	})
 }
@@ -326,7 +341,7 @@ func FuzzCondition(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		set, err := rules.Load(rule("|\n      " + strings.ReplaceAll(s, "\n", "\n      ")))
 		if err == nil && len(set.Rules()) == 1 {
-			set.Eval(rules.Input{Record: connect()})
+			same(t, set, rules.Input{Record: connect()})
 		}
 	})
 }

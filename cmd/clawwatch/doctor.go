@@ -163,11 +163,15 @@ func (e *examination) openclaw(s agent.Status) {
 		e.add("gateway", isNote, "", "no OpenClaw gateway runs; one that starts is found at once")
 	}
 	for _, c := range s.Records {
+		topic := "records"
+		if strings.HasPrefix(c.Probe, "rule ") {
+			topic = "rules"
+		}
 		if c.Fidelity == "complete" {
-			e.add("records", isWell, "", "%s", c.Probe)
+			e.add(topic, isWell, "", "%s", c.Probe)
 			continue
 		}
-		e.add("records", isBlind, remedy(c.Reason), "%s: %s: %s", c.Probe, c.Fidelity, c.Reason)
+		e.add(topic, isBlind, remedy(c.Reason), "%s: %s: %s", c.Probe, c.Fidelity, c.Reason)
 	}
 }
 
@@ -214,7 +218,7 @@ func (e *examination) files(file string, rules int, mistakes []error, taken agen
 		e.add("files", isWell, "", "%s, policy and %s are well", file, count(rules, "rule"))
 	}
 	if taken.Rejected == "" && taken.Rules > 0 {
-		e.add("files", isWell, "", "the agent goes by %s, read %s", count(taken.Rules, "rule"), console.Time(taken.Loaded))
+		e.add("files", isWell, "", "the agent goes by %s with digest %s, read %s", count(taken.Rules, "rule"), text(taken.Ruleset), console.Time(taken.Loaded))
 	}
 	if taken.Rejected != "" {
 		e.add("files", isAmiss, "correct the file; the agent takes it in by itself", "the agent rejected policy and rules, and goes by those of %s: %s", console.Time(taken.Loaded), taken.Rejected)

@@ -27,7 +27,7 @@ func newRulesCmd() *cobra.Command {
 	return cmd
 }
 
-var ruleColumns = []column{{"RULE", 34}, {"SEVERITY", 8}, {"ENABLED", 7}, {"KINDS", 30}, {"EXCEPTIONS", 10}, {"DESCRIPTION", 0}}
+var ruleColumns = []column{{"RULE", 34}, {"SEVERITY", 8}, {"ENABLED", 7}, {"VERSION", 7}, {"KINDS", 30}, {"EXCEPTIONS", 10}, {"DESCRIPTION", 0}}
 
 // described is a rule as JSON.
 type described struct {
@@ -43,10 +43,14 @@ type described struct {
 
 	Exceptions []rules.Exception `json:"exceptions,omitempty"`
 	Overridden string            `json:"overridden,omitempty"` // file that changed severity or enabled
+
+	Version int    `json:"version"`
+	Digest  string `json:"digest"`
+	Ruleset string `json:"ruleset"`
 }
 
 func describe(r rules.Rule) described {
-	d := described{r.Name, r.Severity, r.Enabled, r.Kinds, r.Tags, r.Description, r.Condition, r.References, nil, r.Exceptions, r.Overridden}
+	d := described{r.Name, r.Severity, r.Enabled, r.Kinds, r.Tags, r.Description, r.Condition, r.References, nil, r.Exceptions, r.Overridden, r.Version, r.Digest, r.Ruleset}
 	for _, w := range r.Words {
 		d.Words = append(d.Words, w.Name)
 	}
@@ -75,7 +79,7 @@ func newRulesListCmd() *cobra.Command {
 					out.json(describe(r))
 					continue
 				}
-				out.row(ruleColumns, text(r.Name), text(string(r.Severity)), yesNo(r.Enabled), kindNames(r.Kinds), text(excepted(r)), firstSentence(r.Description))
+				out.row(ruleColumns, text(r.Name), text(string(r.Severity)), yesNo(r.Enabled), strconv.Itoa(r.Version), kindNames(r.Kinds), text(excepted(r)), firstSentence(r.Description))
 			}
 			return out.err
 		},
@@ -247,6 +251,7 @@ func explainRule(out *printer, r rules.Rule) {
 	out.line("")
 	out.linef("kinds      %s", kindNames(r.Kinds))
 	out.linef("tags       %s", orDash(strings.Join(r.Tags, " ")))
+	out.linef("version    %d, digest %s, of the rules with digest %s", r.Version, r.Digest, r.Ruleset)
 	for _, ref := range r.References {
 		out.linef("reference  %s", text(ref))
 	}

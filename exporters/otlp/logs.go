@@ -63,6 +63,11 @@ func putAlert(dst plog.LogRecord, al *event.Alert, now time.Time) {
 	dst.SetSeverityText(clip(string(al.Rule.Severity), maxValue))
 	dst.Body().SetStr(clip(al.Message, maxValue))
 	a.str("security_rule.name", al.Rule.Name)
+	if al.Rule.Version > 0 {
+		a.str("security_rule.version", strconv.Itoa(al.Rule.Version))
+	}
+	a.str("clawwatch.rule.digest", al.Rule.Digest)
+	a.str("clawwatch.ruleset.digest", al.Rule.Ruleset)
 	a.strs("clawwatch.rule.tags", al.Rule.Tags)
 	a.strs("clawwatch.alert.events", al.Events)
 	a.PutInt("clawwatch.alert.count", int64(al.Count))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/clawwatch/clawwatch/internal/event"
 	"github.com/clawwatch/clawwatch/internal/pipeline"
 )
 
@@ -29,6 +30,13 @@ func (a *Agent) pump() {
 			return ulid.MustNew(uint64(max(t.UnixMilli(), 0)), entropy).String()
 		},
 	})
+	set, out := a.opt.Rules, leftOut{}
+	say := func(all []event.Event) {
+		for _, ev := range all {
+			a.seen.note(ev)
+			p.Push(ev)
+		}
+	}
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()
 	rests, quiet := false, 0
@@ -48,8 +56,11 @@ func (a *Agent) pump() {
 			p.Push(ev)
 		case j := <-a.judged:
 			p.SetRules(j.rules, j.policy)
+			set = j.rules
+			say(out.anew(time.Now()))
 		case now := <-ticks.C:
 			p.Tick(now)
+			say(out.say(set, now))
 			s := p.Stats()
 			a.stats.Store(&s)
 			if quiet++; quiet > restAfter && s.Held == 0 && !rests {

@@ -37,6 +37,7 @@ type Intent struct {
 	Policy   string    `json:"policy,omitempty"`
 	RulesDir string    `json:"rules_dir,omitempty"`
 	Rules    int       `json:"rules"`    // in force
+	Ruleset  string    `json:"ruleset"`  // their digest, which alerts have too
 	Loaded   time.Time `json:"loaded"`   // when those in force were read
 	Rejected string    `json:"rejected"` // why the files are not in force as they are now; empty: they are
 
@@ -119,14 +120,14 @@ func (a *Agent) reject(err error) {
 func (a *Agent) accept(j judgement) {
 	was := a.intent.Load().Rejected
 	a.intent.Store(a.intentOf(j))
-	a.log.Info("reload policy and rules: in force", "rules", len(j.rules.Rules()), "well_again", was != "")
+	a.log.Info("reload policy and rules: in force", "rules", len(j.rules.Rules()), "ruleset", j.rules.Digest(), "well_again", was != "")
 	if was != "" {
 		a.emit(event.Event{Time: time.Now(), Source: event.SourceAgent, Body: event.Coverage{Probe: configurationProbe, Fidelity: "complete"}})
 	}
 }
 
 func (a *Agent) intentOf(j judgement) *Intent {
-	return &Intent{Policy: a.cfg.Policy, RulesDir: a.cfg.RulesDir, Rules: len(j.rules.Rules()), Loaded: time.Now(), inForce: j.policy}
+	return &Intent{Policy: a.cfg.Policy, RulesDir: a.cfg.RulesDir, Rules: len(j.rules.Rules()), Ruleset: j.rules.Digest(), Loaded: time.Now(), inForce: j.policy}
 }
 
 // firstMistake gives the first of several mistakes, without the line of the

@@ -34,7 +34,7 @@ type Status struct {
 	Socket    string               `json:"socket"`
 	Coverage  []event.Coverage     `json:"coverage"`
 	Gateways  []event.GatewayFound `json:"gateways"`
-	Records   []event.Coverage     `json:"records,omitempty"` // of OpenClaw's databases that were found, and of collectors that failed
+	Records   []event.Coverage     `json:"records,omitempty"` // of OpenClaw's databases that were found, of collectors that failed, and of rules that are left out
 	Skills    map[string]int       `json:"skills,omitempty"`  // number by gateway
 	Intent    Intent               `json:"configuration"`
 	Overrides map[string]string    `json:"overrides,omitempty"` // of the policy, that gateways are under, by gateway

@@ -345,6 +345,9 @@ type RuleRef struct {
 	Name     string   `json:"name"`
 	Severity Severity `json:"severity"`
 	Tags     []string `json:"tags,omitempty"`
+	Version  int      `json:"version,omitempty"` // that the rule's author gave it, or 1
+	Digest   string   `json:"digest,omitempty"`  // of the rule's text in its file: the first 16 digits of a SHA-256
+	Ruleset  string   `json:"ruleset,omitempty"` // of all files of rules that were in force, likewise, whatever their names
 }
 
 // A Severity ranks an Alert.
