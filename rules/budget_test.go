@@ -89,6 +89,21 @@ func TestARuleThatIsWellForAMinuteIsForgiven(t *testing.T) {
 	}
 }
 
+// Who keeps the host so busy that the clock goes on while a rule is evaluated must not
+// be rid of what watches him.
+func TestABuiltInRuleIsNeverLeftOut(t *testing.T) {
+	set, c := rules.Builtin(), &clock{}
+	set.SetClock(func() time.Duration { c.at += time.Second; return c.at })
+	for i := range 20 {
+		if got := set.Eval(rules.Input{Record: connect()}); len(got) != 1 || got[0].Rule.Name != "unapproved-endpoint" {
+			t.Fatalf("%d: found %v", i, got)
+		}
+	}
+	if got := set.Overruns(); got != nil {
+		t.Errorf("%v", got)
+	}
+}
+
 // What many records take together is no overrun of a rule that is quick for each.
 func TestAQuickRuleMayBeAskedOften(t *testing.T) {
 	set, c := two(t, `acting or process.pid == 1`), &clock{slow: 10 * time.Microsecond}

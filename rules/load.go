@@ -83,6 +83,7 @@ func (l *loader) compile() []*rule {
 				continue
 			}
 			where[string(r.Name)] = doc.file.Name
+			r.builtin = doc.file.builtin
 			all = append(all, r)
 		}
 	}

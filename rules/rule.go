@@ -34,6 +34,7 @@ type rule struct {
 	exceptions      []*exception
 	overridden      string // the file that changed enabled or severity
 	allowance       allowance
+	builtin         bool
 	digest, ruleset string
 }
 

@@ -69,6 +69,8 @@ import (
 type Source struct {
 	Name string
 	Data []byte
+
+	builtin bool
 }
 
 // A Set is the rules in force. Eval must not be called by two goroutines at the
@@ -154,7 +156,7 @@ func BuiltinFiles() []Source {
 		if err != nil {
 			panic(err) // it is part of the program
 		}
-		files = append(files, Source{path.Join("builtin", path.Base(name)), data})
+		files = append(files, Source{Name: path.Join("builtin", path.Base(name)), Data: data, builtin: true})
 	}
 	return files
 }
