@@ -88,6 +88,7 @@ status is 3 when something is blind or amiss.`,
 				e.losses(s, client.Events(cmd.Context(), store.Query{Kind: string(event.KindLost), Since: time.Now().Add(-24 * time.Hour), Limit: 1000}, false))
 			}
 			e.files(c.file, rules, mistakes, s.Intent)
+			e.blind(s.Blind)
 			return e.print(newPrinter(cmd.OutOrStdout()), asJSON)
 		},
 	}
@@ -116,6 +117,17 @@ func (e *examination) print(out *printer, asJSON bool) error {
 		return notWell{fmt.Errorf("examine host: %s not well", count(bad, "thing"))}
 	}
 	return out.err
+}
+
+// blind names the rules that wait for what nothing here sees.
+func (e *examination) blind(rules []agent.BlindRule) {
+	for _, r := range rules {
+		state, says := isNote, "%s is not asked of %s, which nothing here sees"
+		if r.Whole {
+			state, says = isBlind, "%s is for %s alone, which nothing here sees"
+		}
+		e.add("rule", state, "", says, r.Rule, kindNames(r.Unseen))
+	}
 }
 
 // agent judges the connection to it.

@@ -41,7 +41,7 @@ type Intent struct {
 	Loaded   time.Time `json:"loaded"`   // when those in force were read
 	Rejected string    `json:"rejected"` // why the files are not in force as they are now; empty: they are
 
-	inForce *policy.Policy
+	inForce judgement
 }
 
 // reload puts policy and rules in force anew when their files change, or on a
@@ -127,7 +127,7 @@ func (a *Agent) accept(j judgement) {
 }
 
 func (a *Agent) intentOf(j judgement) *Intent {
-	return &Intent{Policy: a.cfg.Policy, RulesDir: a.cfg.RulesDir, Rules: len(j.rules.Rules()), Ruleset: j.rules.Digest(), Loaded: time.Now(), inForce: j.policy}
+	return &Intent{Policy: a.cfg.Policy, RulesDir: a.cfg.RulesDir, Rules: len(j.rules.Rules()), Ruleset: j.rules.Digest(), Loaded: time.Now(), inForce: j}
 }
 
 // firstMistake gives the first of several mistakes, without the line of the

@@ -95,7 +95,7 @@ func observe(t *testing.T, probes ...collectors.Probe) (*Agent, <-chan event.Eve
 		cfg: cfg, log: slog.New(slog.DiscardHandler), started: time.Now(),
 		opt: Options{Policy: policy.Default(), Rules: rules.Builtin(), probes: probes}, facts: make(chan event.Event, factQueue), judged: make(chan judgement),
 	}
-	a.intent.Store(&Intent{inForce: policy.Default()})
+	a.intent.Store(&Intent{inForce: judgement{policy: policy.Default()}})
 	if err := a.open(); err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,7 @@ type Status struct {
 	Records   []event.Coverage     `json:"records,omitempty"` // of OpenClaw's databases that were found, of collectors that failed, and of rules that are left out
 	Skills    map[string]int       `json:"skills,omitempty"`  // number by gateway
 	Intent    Intent               `json:"configuration"`
+	Blind     []BlindRule          `json:"blind_rules,omitempty"`
 	Overrides map[string]string    `json:"overrides,omitempty"` // of the policy, that gateways are under, by gateway
 	Pipeline  pipeline.Stats       `json:"pipeline"`
 	Store     store.Stats          `json:"store"`
@@ -61,9 +62,10 @@ func (a *Agent) Status() Status {
 	if st, err := a.store.Stats(context.Background()); err == nil {
 		s.Store = st
 	}
+	s.Blind = s.Intent.inForce.blind(s.Coverage)
 	host := thisHost()
 	for _, g := range s.Gateways {
-		if _, name := s.Intent.inForce.Of(g, host); name != "" {
+		if _, name := s.Intent.inForce.policy.Of(g, host); name != "" {
 			if s.Overrides == nil {
 				s.Overrides = map[string]string{}
 			}
