@@ -85,10 +85,13 @@ type File struct {
 	IOUring      bool     `expr:"io_uring"`
 	Attempted    bool     `expr:"attempted"` // whether it succeeded is not known
 	Directory    bool     `expr:"directory"`
-	Startup      bool     `expr:"startup"` // by its path: what a shell, cron, systemd, git, Python or a desktop runs or takes in by itself
-	Canary       bool     `expr:"canary"`  // the policy says that it was planted; of a rename: one of the two names
-	Owner        string   `expr:"owner"`   // of what a stranger touched: the user whose OpenClaw it is
-	Tier         string   `expr:"tier"`    // public, internal, restricted, outside; of a rename: the worse of the two names
+	Startup      bool     `expr:"startup"`      // by its path: what a shell, cron, systemd, git, Python or a desktop runs or takes in by itself
+	Granted      bool     `expr:"granted"`      // the policy allows it to this skill by name
+	Instructions bool     `expr:"instructions"` // it tells an agent who it is and what to do: SOUL.md and its like in a workspace
+	Memory       bool     `expr:"memory"`       // it is what an agent noted down: memory/*.md in a workspace
+	Canary       bool     `expr:"canary"`       // the policy says that it was planted; of a rename: one of the two names
+	Owner        string   `expr:"owner"`        // of what a stranger touched: the user whose OpenClaw it is
+	Tier         string   `expr:"tier"`         // public, internal, restricted, outside; of a rename: the worse of the two names
 }
 
 // Network is one connection.
@@ -107,6 +110,7 @@ type Network struct {
 	URLPath       string `expr:"url_path"`    // http.exchange; without the query
 	StatusCode    int    `expr:"status_code"` // http.exchange
 	Passed        bool   `expr:"passed"`      // the process did not make the socket
+	Own           bool   `expr:"own"`         // unix: a process of the same tool call, or for the same skill in the same session, serves the socket
 	Family        string `expr:"family"`      // network.socket: packet, inet, vsock, …
 	SocketType    string `expr:"socket_type"` // network.socket: raw, dgram, …
 	Protocol      int    `expr:"protocol"`    // network.socket
@@ -154,6 +158,7 @@ type Change struct {
 	Root      string `expr:"root"`
 	Installer string `expr:"installer"`
 	Approved  bool   `expr:"approved"`
+	Granted   bool   `expr:"granted"` // the policy allows the acting skill by name to write there
 }
 
 // Session is who talks to the agent, from where.

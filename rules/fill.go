@@ -66,7 +66,7 @@ func (e *Env) fill(in Input, commandLine bool) {
 	}
 	e.sensitive(r.Sensitive)
 	if c := r.Skill; c != nil {
-		e.Change = Change{c.ID.Name, c.ID.Version, c.ID.SHA256, c.Previous, c.ID.Root, c.Installer, in.View.SkillApproved(c.ID)}
+		e.Change = Change{c.ID.Name, c.ID.Version, c.ID.SHA256, c.Previous, c.ID.Root, c.Installer, in.View.SkillApproved(c.ID), grantedTo(r, in.View, c.ID.Dir)}
 	}
 }
 
@@ -227,6 +227,37 @@ func (e *Env) file(r *event.Record, v *policy.View) {
 	}
 	e.File.Tier = fileTier(r, v)
 	e.File.Canary = v.CanaryFile(f.Path) || f.OldPath != "" && v.CanaryFile(f.OldPath)
+	e.File.Granted = (e.File.Tier == string(policy.Internal) || e.File.Tier == string(policy.Public)) && grantedTo(r, v, f.Path)
+	e.File.Instructions, e.File.Memory = instructs(v, f.Path), remembers(v, f.Path)
+	if f.OldPath != "" {
+		e.File.Granted = e.File.Granted && grantedTo(r, v, f.OldPath)
+		e.File.Instructions = e.File.Instructions || instructs(v, f.OldPath)
+		e.File.Memory = e.File.Memory || remembers(v, f.OldPath)
+	}
+}
+
+// instructs reports whether a file is one that OpenClaw hands to the model of an agent
+// as who it is and what it is to do.
+func instructs(v *policy.View, p string) bool {
+	rest, ok := v.Workspace(p)
+	return ok && slices.Contains(orders, rest)
+}
+
+// remembers reports whether a file is one of an agent's notes, which it reads again.
+func remembers(v *policy.View, p string) bool {
+	rest, ok := v.Workspace(p)
+	return ok && strings.HasPrefix(rest, "memory/") && strings.HasSuffix(rest, ".md")
+}
+
+var orders = []string{
+	"AGENTS.md", "SOUL.md", "IDENTITY.md", "USER.md", "TOOLS.md", "HEARTBEAT.md", "BOOT.md", "BOOTSTRAP.md", "MEMORY.md", "memory.md", "CLAUDE.md",
+}
+
+// grantedTo reports whether the policy allows a path to the acting skill by its name,
+// to do to it what was done.
+func grantedTo(r *event.Record, v *policy.View, p string) bool {
+	a := r.Attribution
+	return a != nil && v.Granted(p, r.File == nil || event.Changes(r.File.Operation), a.Skill)
 }
 
 // fileTier is the tier of the file, or the worse of its two names.
@@ -287,7 +318,7 @@ func (e *Env) network(r *event.Record, v *policy.View) {
 	e.Network = Network{
 		Transport: string(n.Transport), Direction: n.Direction, PeerAddress: n.PeerAddress, PeerPort: int(n.PeerPort),
 		LocalAddress: n.LocalAddress, LocalPort: int(n.LocalPort), Host: n.Host, HostSource: n.HostSource, HostAlso: n.HostAlso,
-		ECH: n.ECH, Method: n.Method, URLPath: n.URLPath, StatusCode: n.StatusCode, Passed: n.Passed,
+		ECH: n.ECH, Method: n.Method, URLPath: n.URLPath, StatusCode: n.StatusCode, Passed: n.Passed, Own: n.Own,
 		Family: n.Family, SocketType: n.SocketType, Protocol: n.Protocol, Errno: n.Errno,
 	}
 	if n.Transport == event.Unix {

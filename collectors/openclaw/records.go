@@ -299,6 +299,7 @@ func (r *records) emitRow(ctx context.Context, id int64, m meta, s *session, emi
 			created = time.Now()
 		}
 	}
+	parsed.database = true
 	parsed.id = cmp.Or(parsed.id, fmt.Sprintf("#%d.%d", m.seq, created.UnixMilli()))
 	r.tell(parsed, m.session, created, s, emit)
 	return nil

@@ -25,11 +25,12 @@ const (
 
 // A row is one transcript row, as far as this package reads it.
 type row struct {
-	id   string    // unique with its session; empty where the record has none
-	at   time.Time // when it was made; zero: it does not say
-	run  string
-	asks bool   // it is a user's message
-	user string // its text
+	database bool      // and not a line of a file
+	id       string    // unique with its session; empty where the record has none
+	at       time.Time // when it was made; zero: it does not say
+	run      string
+	asks     bool   // it is a user's message
+	user     string // its text
 
 	// Gateway, Agent, Session, SessionKey and Prompt are not the row's to know,
 	// and stay empty in these.

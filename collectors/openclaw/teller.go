@@ -90,7 +90,7 @@ func (t *teller) tell(r row, id string, created time.Time, s *session, emit func
 			s.wrapped[c.ID] = false
 		}
 		c.Gateway, c.Agent, c.Session, c.SessionKey, c.Backfill = t.gateway, t.agent, id, s.key, backfill
-		c.Run, c.Unread, c.Read = s.runOf(c.Run), t.unread, now
+		c.Run, c.Unread, c.Read, c.Database = s.runOf(c.Run), t.unread, now, r.database
 		send(c.ToolCall)
 	}
 	for _, res := range r.results {

@@ -140,6 +140,7 @@ func putNetwork(a attributes, n *event.Network) {
 	a.str("url.path", n.URLPath)
 	a.num("http.response.status_code", int64(n.StatusCode))
 	a.yes("clawwatch.network.passed", n.Passed)
+	a.yes("clawwatch.network.own", n.Own)
 	a.str("clawwatch.network.family", n.Family)
 	a.str("clawwatch.network.socket_type", n.SocketType)
 	a.num("clawwatch.network.protocol", int64(n.Protocol))

@@ -118,13 +118,13 @@ func (e *Engine) ofExecution(a *event.Attribution, s *Scope, ev event.Event, aut
 		of = append(of, event.Evidence{Kind: "environment_marker", Detail: "ran before the agent did, outside of every tree, with the variables that OpenClaw sets for its exec calls; anyone can set them"})
 	default:
 		of = append(of, event.Evidence{Kind: "exec_argv", Detail: "no recorded tool call has the command of process " + fmt.Sprint(x.root.PID)})
-		sig = signals{mentioned: g.mentioned(x.command, x.cwd)}
+		sig = signals{mentioned: g.mentioned(x.command, x.cwd, x.started)}
 		if x.tagged != nil { // the run is not known, so what its session read counts as read before
 			_, sig.earlier = g.reads(x.tagged.session, noRun, x.started)
 		}
 	}
 	if x.unmasked && x.call != nil {
-		sig.mentioned = g.mentioned(x.command, g.workdir(x.call))
+		sig.mentioned = g.mentioned(x.command, g.workdir(x.call), x.call.at)
 	}
 	if x.tagged != nil {
 		ses := x.tagged.session

@@ -4,6 +4,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/clawwatch/clawwatch/internal/event"
 )
@@ -12,15 +13,19 @@ import (
 type catalogue struct {
 	roots  []string // absolute, resolved
 	skills map[string]event.Skill
-	links  map[string]string // directories by symbolic links to them
-	names  map[string]int    // skills of each name
+	links  map[string]string    // directories by symbolic links to them
+	names  map[string]int       // skills of each name
+	came   map[string]time.Time // when those that were installed since did, by directory
 
 	sources origins // their files, by content
 }
 
-func (c *catalogue) put(s event.Skill) {
+func (c *catalogue) put(s event.Skill, at time.Time) {
 	if c.skills == nil {
-		c.skills, c.links, c.names = map[string]event.Skill{}, map[string]string{}, map[string]int{}
+		c.skills, c.links, c.names, c.came = map[string]event.Skill{}, map[string]string{}, map[string]int{}, map[string]time.Time{}
+	}
+	if s.Change == event.Installed {
+		c.came[s.ID.Dir] = at
 	}
 	if old, known := c.skills[s.ID.Dir]; known && old.Change != event.Removed {
 		c.names[old.ID.Name]--
@@ -93,6 +98,12 @@ func (c *catalogue) at(p string) (event.SkillID, bool) {
 		}
 	}
 	return event.SkillID{}, false
+}
+
+// before reports whether a skill was there at a moment, as far as is known.
+func (c *catalogue) before(dir string, at time.Time) bool {
+	_, known := c.skills[dir]
+	return known && !c.came[dir].After(at)
 }
 
 // byDir returns what the catalogue knows of a skill, for its secrets' names.

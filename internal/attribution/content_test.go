@@ -284,7 +284,7 @@ func TestWhatIsKnownOfSkillsContentsIsBounded(t *testing.T) {
 		for i := range n {
 			s.Scripts = append(s.Scripts, event.SkillScript{Path: fmt.Sprint(i), SHA256: sum(fmt.Sprint(dir, change, i)), Changed: 1})
 		}
-		c.put(s)
+		c.put(s, start)
 	}
 	skill("/gone", event.Present, 10)
 	skill("/gone", event.Removed, 10)

@@ -142,7 +142,7 @@ func (e *Engine) Observe(ev event.Event) *Scope {
 		return nil
 	case event.Skill:
 		g := e.gateway(b.Gateway)
-		g.catalogue.put(b)
+		g.catalogue.put(b, ev.Time)
 		g.restored(b.ID)
 		e.compare(g, b)
 	case event.SessionStart:

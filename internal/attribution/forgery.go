@@ -27,6 +27,7 @@ type forgery struct {
 type grasp struct {
 	first, last time.Time
 	held        int
+	database    bool // among them the database
 }
 
 // told is how soon it is known whether something was written.
@@ -104,6 +105,7 @@ func (o *grasp) open(now time.Time) bool { return o.held > 0 || now.Sub(o.last) 
 type interval struct {
 	from, to time.Time
 	root     event.ProcID
+	database bool // that was written to
 }
 
 // maxForgeries bounds what is kept; the last interval then lasts.
@@ -122,6 +124,9 @@ func isTranscript(file string) bool {
 	return false
 }
 
+// isDatabase reports whether a transcript is one of the database's files.
+func isDatabase(file string) bool { return path.Base(path.Dir(file)) == "agent" }
+
 // touched takes note that a process changed a file. To open a database for
 // writing is what every reader of SQLite does; only what is written counts.
 func (f *forgery) touched(g *gateway, s *Scope, file string, ev event.Event, e *Engine) {
@@ -131,6 +136,7 @@ func (f *forgery) touched(g *gateway, s *Scope, file string, ev event.Event, e *
 	root := s.exec.root
 	if open, ok := ev.Body.(event.FileOpen); ok && !open.Create && !open.Emptied {
 		o := f.grasp(root, ev.Time, e.now)
+		o.database = o.database || isDatabase(file)
 		o.seen(e.now)
 		e.hold(ev.Proc, o)
 		return
@@ -142,8 +148,9 @@ func (f *forgery) touched(g *gateway, s *Scope, file string, ev event.Event, e *
 	to := ev.Time.Add(lead)
 	if n := len(f.times); n > 0 && (f.times[n-1].root == root || n == maxForgeries) {
 		f.times[n-1].to = to
+		f.times[n-1].database = f.times[n-1].database || isDatabase(file)
 	} else {
-		f.times = append(f.times, interval{from, to, root})
+		f.times = append(f.times, interval{from, to, root, isDatabase(file)})
 	}
 	e.version++
 	for _, x := range e.open {
@@ -153,12 +160,16 @@ func (f *forgery) touched(g *gateway, s *Scope, file string, ev event.Event, e *
 	}
 }
 
-// doubtful says why a row may not be OpenClaw's; empty: it is.
+// doubtful says why a row may not be OpenClaw's; empty: it is. A row of the database
+// is in no doubt for what is written into JSON lines.
 func (g *gateway) doubtful(c *call) string {
 	if c.late {
 		return "it lies before rows of its session that had been read already"
 	}
 	for _, i := range g.forgery.times {
+		if c.Database && !i.database {
+			continue
+		}
 		to, o := i.to, g.forgery.opened[i.root]
 		if o != nil && o.last.After(to) {
 			to = o.last // what is written can be made to count later
@@ -168,6 +179,9 @@ func (g *gateway) doubtful(c *call) string {
 		}
 	}
 	for root, o := range g.forgery.opened {
+		if c.Database && !o.database {
+			continue
+		}
 		if !c.arrived.Before(o.first.Add(-lead)) && (o.held > 0 || c.unread.Before(o.last.Add(told))) && o.open(g.engine.now) {
 			return fmt.Sprintf("it came after a command (process %d) opened OpenClaw's records for writing", root.PID)
 		}

@@ -228,6 +228,72 @@ func TestRowsAreInDoubtAsLongAsSomebodyElseHasTheRecordsOpen(t *testing.T) {
 	}
 }
 
+// What is written into lines of JSON says nothing of the rows of a database, and the
+// other way about it may.
+func TestRowsOfADatabaseAreNotInDoubtForLines(t *testing.T) {
+	const jsonl, db = state + "/agents/main/sessions/s.jsonl", state + "/agents/main/agent/openclaw-agent.sqlite-wal"
+	for _, tt := range []struct {
+		name  string
+		files []string
+		rows  bool // of the database
+		want  string
+	}{
+		{"lines, and a row", []string{jsonl}, true, "notes strong"},
+		{"lines, and a line", []string{jsonl}, false, "ambiguous notes"},
+		{"the database, and a row", []string{db}, true, "ambiguous notes"},
+		{"both, and a row", []string{jsonl, db}, true, "ambiguous notes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFilm(t)
+			f.call(1, "mallory", "m1", "m1", "sleep 100")
+			f.root(1.5, 101, "sleep 100")
+			call := func(sec float64, id, name, command string, paths ...string) {
+				f.push(sec, event.ProcID{}, event.ToolCall{
+					Gateway: state, Session: "alice", SessionKey: "agent:main:alice", Run: "r1", ID: id, Name: name, Command: command, Paths: paths,
+					Unread: at(sec - 1), Read: at(sec), Database: tt.rows,
+				})
+			}
+			for _, file := range tt.files {
+				f.push(29.5, proc(101), event.FileOpen{Path: file, Write: true})
+				f.push(29.6, proc(101), event.FileUse{Path: file, BytesWritten: 5, Opened: true})
+			}
+			call(30, "c1", "read", "", notes+"/SKILL.md")
+			call(30.6, "c2", "exec", "date")
+			f.want(31.9, f.root(31, 300, "date"), tt.want, "alice", "c2")
+		})
+	}
+}
+
+// A command that makes a skill names it, and is not for it.
+func TestASkillThatACommandMakesIsNoReasonForIt(t *testing.T) {
+	const made = workspace + "/skills/made"
+	for _, tt := range []struct {
+		name string
+		came float64 // when the skill was told of
+		want string
+	}{{"later", 3, "notes strong"}, {"before", 1.5, "ambiguous notes made"}} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFilm(t)
+			command := "mkdir " + made + "; date > " + made + "/SKILL.md"
+			f.read(1, "alice", "r1", "c1", notes+"/SKILL.md")
+			skill := func() {
+				f.push(tt.came, event.ProcID{}, event.Skill{Gateway: state, Change: event.Installed, ID: event.SkillID{Name: "made", Dir: made}})
+			}
+			if tt.came < 2 {
+				skill()
+			}
+			f.call(2, "alice", "r1", "c2", command)
+			s := f.root(2.5, 100, command)
+			exec := f.last
+			if tt.came > 2 {
+				skill()
+			}
+			f.last = exec
+			f.want(4, s, tt.want, "alice", "c2")
+		})
+	}
+}
+
 // A flood of commands that open the records, and one that opens those of two
 // gateways, neither hide one that has them open nor leave them in doubt for good.
 func TestAFloodOfWhoHasTheRecordsOpenPasses(t *testing.T) {

@@ -32,7 +32,7 @@ func (g *gateway) signals(calls ...*call) signals {
 			continue
 		}
 		sig.read, sig.earlier = read, earlier
-		sig.mentioned = g.mentioned(c.Command, g.workdir(c))
+		sig.mentioned = g.mentioned(c.Command, g.workdir(c), c.at)
 		sig.whole = g.whole(c.Command, g.workdir(c))
 	}
 	return sig
@@ -89,10 +89,12 @@ func (g *gateway) whole(command, cwd string) *event.SkillID {
 	return &id
 }
 
-func (g *gateway) mentioned(command, cwd string) skillSet {
+// mentioned are the skills whose files a command names. One that was not there when
+// the command was asked for is what the command makes, and not why it runs.
+func (g *gateway) mentioned(command, cwd string, at time.Time) skillSet {
 	var set skillSet
 	for _, p := range mentionedPaths(command, g.found.Home, cwd) {
-		if id, ok := g.catalogue.at(p); ok {
+		if id, ok := g.catalogue.at(p); ok && g.catalogue.before(id.Dir, at) {
 			set.add(id)
 		}
 	}

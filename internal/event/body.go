@@ -444,6 +444,7 @@ type ToolCall struct {
 	URL                                      string    // web_fetch
 	Cwd                                      string    // exec: workdir argument; empty: the workspace
 	Backfill                                 bool      // recorded before the collector's time: learned from, not reported
+	Database                                 bool      // the row is of the database, and not of a file of JSON lines
 	Unread, Read                             time.Time // between these moments the row came into the records; zero: not known
 }
 

@@ -152,6 +152,7 @@ type Network struct {
 	BytesSent     *uint64   `json:"bytes_sent,omitempty"`
 	BytesReceived *uint64   `json:"bytes_received,omitempty"`
 	Passed        bool      `json:"passed,omitempty"`      // the process did not make the socket
+	Own           bool      `json:"own,omitempty"`         // unix: a process of the same tool call, or for the same skill in the same session, serves the socket
 	Family        string    `json:"family,omitempty"`      // network.socket: inet, packet, …
 	SocketType    string    `json:"socket_type,omitempty"` // network.socket: raw, dgram, …
 	Protocol      int       `json:"protocol,omitempty"`    // network.socket: of the family

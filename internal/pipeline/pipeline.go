@@ -65,6 +65,7 @@ type Pipeline struct {
 	names    names
 	claims   claims
 	doors    doors
+	servers  servers
 	moved    moved
 	digests  digests
 	days     days
@@ -97,6 +98,7 @@ type item struct {
 	image   *event.Exec    // what it ran then; nil: not known
 	arrived time.Time
 	names   []string // of the peer, as known at the time
+	server  *item    // the listening of the followed process that it connects to; nil: none is known
 	did     rules.Deed
 	found   []*finding // raised for it, kept for an amendment
 }
@@ -110,7 +112,7 @@ func New(cfg Config) *Pipeline {
 		Config: cfg, engine: attribution.New(cfg.Redactor.String), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
 		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: newFindings(), names: names{}, digests: digests{},
-		ledgers: newLedgers(), claims: claims{}, doors: doors{}, moved: moved{},
+		ledgers: newLedgers(), claims: claims{}, doors: doors{}, servers: servers{}, moved: moved{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
 	p.describe()
@@ -190,6 +192,7 @@ func (p *Pipeline) Push(ev event.Event) {
 	if b, ok := ev.Body.(event.DNSAnswer); ok && p.trusted(it, b) {
 		p.names.learn(it.asker(), b, p.now)
 	}
+	p.servers.note(it)
 	p.leave(it, nil)
 	p.hold(it)
 	for _, more := range []*event.Event{p.environment(it), p.reached(it)} {
@@ -231,7 +234,7 @@ func (p *Pipeline) track(ev event.Event) bool {
 
 func (p *Pipeline) newItem(ev event.Event, scope *attribution.Scope) *item {
 	it := &item{id: p.NewID(ev.Time), ev: ev, scope: scope, process: p.process(ev, scope), arrived: p.now}
-	it.names = p.names.of(it)
+	it.names, it.server = p.names.of(it), p.servers.servedBy(ev.Body)
 	if proc := p.table.Get(ev.Proc); proc != nil {
 		it.image = proc.Image
 	}

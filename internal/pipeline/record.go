@@ -118,6 +118,7 @@ func (p *Pipeline) record(it *item, a *event.Attribution, view *policy.View) eve
 	}
 	if rec.Network != nil {
 		_, socket := connection(ev.Body)
+		rec.Network.Own = p.served(it, a)
 		host(rec.Network, it.names, p.claims.of(socket, ev.Body), a, view)
 	}
 	return rec

@@ -108,7 +108,7 @@ func TestDefaultTiers(t *testing.T) {
 		{path: testState + "/openclaw.json", want: Restricted},
 		{path: testState + "/openclaw.json.last-good", want: Restricted},
 		{path: testState + "/.env", want: Restricted},
-		{path: testState + "/cron/jobs.json", write: true, want: Outside},
+		{path: testState + "/cron/jobs.json", write: true, want: Restricted},
 		{path: testState + "/cache/shell-snapshots/a.sh", want: Internal},
 		{path: testState + "/agents/main/agent/openclaw-agent.sqlite-wal", want: Restricted},
 		{path: testState + "/agents/main/sessions/s.jsonl", want: Restricted},

@@ -128,8 +128,18 @@ type search struct {
 }
 
 func (t *tree) lookup(p string, write bool, skill *event.SkillID) Tier {
-	if !strings.HasPrefix(p, "/") {
+	best, _ := t.decide(p, skill)
+	if best == nil || write && !best.write && best.tier != Restricted {
 		return Outside
+	}
+	return best.tier
+}
+
+// decide gives the entry that decides on a path, or nil, and whether it names the
+// skill.
+func (t *tree) decide(p string, skill *event.SkillID) (best *entry, named bool) {
+	if !strings.HasPrefix(p, "/") {
+		return nil, false
 	}
 	p = path.Clean(p) // does not copy a clean one
 	var s search
@@ -141,10 +151,7 @@ func (t *tree) lookup(p string, write bool, skill *event.SkillID) Tier {
 		}
 	}
 	s.walk(&t.root, p[1:], 0, 0)
-	if s.best == nil || write && !s.best.write && s.best.tier != Restricted {
-		return Outside
-	}
-	return s.best.tier
+	return s.best, s.best != nil && len(s.best.skills) > 0
 }
 
 // walk follows every pattern that can still match. There is at most one ** in

@@ -33,6 +33,7 @@ type View struct {
 
 	canaryFiles     tree
 	canaryVariables map[string]bool
+	workspaces      []string
 }
 
 // A grant is one entry's condition besides what it is looked up by.
@@ -55,8 +56,9 @@ func (p *Policy) For(g event.GatewayFound, host Host) *View {
 		override: override,
 		hosts:    map[string][]grant{}, domains: map[string][]grant{}, env: map[string][]grant{},
 		addresses: map[netip.AddrPort]bool{}, canaryVariables: map[string]bool{},
-		skills: slices.Clone(p.Skills.Approved.Items),
-		limits: p.Limits,
+		skills:     slices.Clone(p.Skills.Approved.Items),
+		limits:     p.Limits,
+		workspaces: slices.Clone(g.Workspaces),
 	}
 	for _, e := range p.Endpoints.Approved.Items {
 		v.approve(e)
@@ -149,6 +151,25 @@ func (v *View) bindDirectories(d Directories, values map[string][]string) {
 // read only is Outside to a write.
 func (v *View) Directory(path string, write bool, skill *event.SkillID) Tier {
 	return v.dirs.lookup(path, write, skill)
+}
+
+// Granted reports whether the policy allows a path to the skill by its name.
+func (v *View) Granted(path string, write bool, skill *event.SkillID) bool {
+	if skill == nil {
+		return false
+	}
+	e, named := v.dirs.decide(path, skill)
+	return named && (e.tier == Public || e.tier == Internal) && (e.write || !write)
+}
+
+// Workspace gives a path as it is below one of the gateway's workspaces; ok: it is.
+func (v *View) Workspace(path string) (rest string, ok bool) {
+	for _, w := range v.workspaces {
+		if rest, ok := strings.CutPrefix(path, w+"/"); ok {
+			return rest, true
+		}
+	}
+	return "", false
 }
 
 // Endpoint reports whether a connection to addr is approved. host is the name

@@ -163,6 +163,7 @@ func connections() Table {
 		column[p]{Column{"host", Text, None, "name of the other end"}, func(n *p) string { return text(n.Host) }},
 		column[p]{Column{"host_source", Text, None, "how the name is known"}, func(n *p) string { return text(n.HostSource) }},
 		column[p]{Column{"host_also", Text, None, "another name of the same connection, where they differ"}, func(n *p) string { return text(n.HostAlso) }},
+		column[p]{Column{"own", Integer, None, "1: what it connected to is served by a process of the same tool call, or for the same skill in the same session"}, func(n *p) string { return boolean(n.Own) }},
 		column[p]{Column{"passed", Integer, None, "1: the process did not make the socket"}, func(n *p) string { return boolean(n.Passed) }},
 		column[p]{Column{"family", Text, None, "network.socket: packet, inet, vsock, …"}, func(n *p) string { return text(n.Family) }},
 		column[p]{Column{"socket_type", Text, None, "network.socket: raw, dgram, …"}, func(n *p) string { return text(n.SocketType) }},

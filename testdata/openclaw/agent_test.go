@@ -30,6 +30,13 @@ type agent struct {
 // endpoint, and the collector if there is one.
 func startAgent(t *testing.T, dir, endpoint, otlp string) *agent {
 	t.Helper()
+	host, port, _ := strings.Cut(endpoint, ":")
+	return runAgent(t, dir, fmt.Sprintf("version: 1\nendpoints:\n  approved:\n    extend:\n      - {cidr: %s/32, ports: [%s], skills: [weather]}\n", host, port), otlp)
+}
+
+// runAgent runs clawwatch with a policy.
+func runAgent(t *testing.T, dir, rules, otlp string) *agent {
+	t.Helper()
 	a := &agent{
 		run: filepath.Dir(dir),
 		bin: filepath.Join(dir, "clawwatch"), socket: filepath.Join(dir, "clawwatch.sock"),
@@ -42,8 +49,7 @@ func startAgent(t *testing.T, dir, endpoint, otlp string) *agent {
 	}
 	config, policy := filepath.Join(dir, "clawwatch.yaml"), filepath.Join(dir, "policy.yaml")
 	put(t, config, "store: {max_age: 7d}\n", 0o600)
-	host, port, _ := strings.Cut(endpoint, ":")
-	put(t, policy, fmt.Sprintf("version: 1\nendpoints:\n  approved:\n    extend:\n      - {cidr: %s/32, ports: [%s], skills: [weather]}\n", host, port), 0o600)
+	put(t, policy, rules, 0o600)
 
 	args := []string{"run", "--config", config, "--policy", policy, "--state-dir", filepath.Join(dir, "state"), "--socket", a.socket, "--console"}
 	if otlp != "" {

@@ -43,7 +43,8 @@ type gateway struct {
 	workspace string
 	port      int
 	log       string
-	service   bool // as under the systemd unit
+	service   bool   // as under the systemd unit
+	path      string // of further programs
 	cmd       *exec.Cmd
 	proc      truth.Proc
 	ended     chan struct{} // closed when it has
@@ -116,7 +117,7 @@ func (g *gateway) settings(llm string) any {
 func (g *gateway) environ() []string {
 	env := []string{
 		"HOME=" + g.home, "USER=root", "LANG=C.UTF-8", "NO_COLOR=1", "SHELL=/bin/bash",
-		"PATH=" + g.node + ":/usr/local/bin:/usr/bin:/bin",
+		"PATH=" + strings.TrimPrefix(g.path+":"+g.node, ":") + ":/usr/local/bin:/usr/bin:/bin",
 		"OPENCLAW_NO_AUTO_UPDATE=1", "OPENCLAW_OFFLINE=1", "OPENCLAW_DISABLE_BONJOUR=1", "OPENCLAW_SKIP_CHANNELS=1",
 	}
 	if g.service {

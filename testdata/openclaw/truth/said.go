@@ -87,7 +87,8 @@ func (a Attribution) Has(kind string) bool {
 type Alert struct {
 	ID   string `json:"id"`
 	Rule struct {
-		Name string `json:"name"`
+		Name     string `json:"name"`
+		Severity string `json:"severity"`
 	} `json:"rule"`
 	Message     string       `json:"message"`
 	Attribution *Attribution `json:"attribution"`
