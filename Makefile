@@ -75,10 +75,10 @@ $(OTELCOL): testdata/otelcol/go.mod testdata/otelcol/main.go
 	cd testdata/otelcol && CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $@ .
 
 # What the tests need beyond Go: a C compiler for the race detector, npm for
-# OpenClaw.
+# OpenClaw, and what the skills of its scenarios run.
 deps:
-	@command -v gcc >/dev/null && command -v npm >/dev/null && command -v git >/dev/null || \
-	  { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends gcc libc6-dev git npm; }
+	@(for p in gcc npm git curl jq tmux python3 pkill; do command -v $$p >/dev/null || exit 1; done) || \
+	  { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends gcc libc6-dev git npm curl jq tmux python3 procps; }
 
 deps-generate:
 	@command -v clang-14 >/dev/null && command -v llvm-strip-14 >/dev/null && test -f /usr/include/bpf/bpf_helpers.h || \

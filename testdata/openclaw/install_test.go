@@ -91,15 +91,18 @@ func build(ctx context.Context, t *testing.T, pkg, out, ldflags string) {
 }
 
 // needs skips where the host cannot run the test, and fails there in CI.
-func needs(t *testing.T) {
+func needs(t *testing.T, programs ...string) {
 	t.Helper()
 	var missing string
-	switch _, err := exec.LookPath("npm"); {
-	case os.Geteuid() != 0:
+	if os.Geteuid() != 0 {
 		missing = "root, for the kernel's view"
-	case err != nil:
-		missing = fmt.Sprintf("npm: %v", err)
-	default:
+	}
+	for _, p := range append(programs, "npm") {
+		if _, err := exec.LookPath(p); err != nil {
+			missing = fmt.Sprintf("%s: %v", p, err)
+		}
+	}
+	if missing == "" {
 		return
 	}
 	if os.Getenv("CI") == "true" {

@@ -44,7 +44,7 @@ type deed struct {
 // TestScenarios plays what is known of malicious skills, and what good ones do that
 // looks like it, in a network where every name has an address.
 func TestScenarios(t *testing.T) {
-	needs(t)
+	needs(t, "curl", "jq", "tmux", "python3", "pkill")
 	cache := cacheDir(t)
 	in := installOpenClaw(t.Context(), t, cache, newest)
 	if os.Getenv(insideVar) == "" { // what needs the real network is done before
