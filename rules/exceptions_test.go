@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +105,34 @@ func TestMistakesInExceptionsAndOverridesHaveTheirPlace(t *testing.T) {
 		_, err := rules.Load(source("b", base), source("z", text))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Count("\n"+err.Error(), "\nz:") != 1 {
 			t.Errorf("%s\n%v, want %s", text, err, want)
+		}
+	}
+}
+
+// What files change of the built-in rules is tried with them, and nothing else is.
+func TestFilesAreTriedWithTheBuiltInRulesThatTheyChange(t *testing.T) {
+	for name, test := range map[string]struct {
+		text string
+		want []string
+	}{
+		"rules":       {`rules: [{name: mine, description: d, severity: low, condition: process.name in editors, message: m}]`, []string{"mine"}},
+		"exceptions":  {`exceptions: [{rule: raw-socket, name: mine, fields: [process.name], values: [[ping]]}]`, []string{"raw-socket"}},
+		"overrides":   {`overrides: [{rule: raw-socket, severity: low}]`, []string{"raw-socket"}},
+		"more values": {`exceptions: [{rule: container-runtime-access, name: skills, values: [[deploy, /run/docker.sock]]}]`, []string{"container-runtime-access"}},
+		"lists":       {`lists: {editors: {extend: [zile]}}`, []string{"openclaw-files-touched-from-outside"}},
+		"nothing":     {`lists: {mine: [a]}`, nil},
+	} {
+		set, err := rules.Try(rules.Source{Name: "mine.yaml", Data: []byte(test.text)})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var got []string
+		for _, r := range set.Rules() {
+			got = append(got, r.Name)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}
 }

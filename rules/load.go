@@ -84,6 +84,10 @@ func (l *loader) compile() []*rule {
 			}
 			where[string(r.Name)] = doc.file.Name
 			r.builtin = doc.file.builtin
+			r.changed = !r.builtin || slices.ContainsFunc(r.Condition.words, func(name string) bool {
+				list := l.words.lists[name]
+				return list != nil && list.changed
+			})
 			all = append(all, r)
 		}
 	}

@@ -38,6 +38,8 @@ const maxItems = 10_000 // of a list
 type wordList struct {
 	file  string
 	items []any // string or int, all the same
+
+	changed bool // a file that is not built in adds to it
 }
 
 // A macro is an expression that has a name.
@@ -91,6 +93,7 @@ func (v *vocabulary) learn(docs []*document) error {
 			case list == nil:
 				v.report(doc.mistake(e.At, "there is no list %q to extend", e.Key))
 			default:
+				list.changed = list.changed || !doc.file.builtin
 				v.report(list.add(doc, e))
 			}
 		}

@@ -35,6 +35,7 @@ type rule struct {
 	overridden      string // the file that changed enabled or severity
 	allowance       allowance
 	builtin         bool
+	changed         bool // it is no built-in one, or a file changes what it says
 	digest, ruleset string
 }
 

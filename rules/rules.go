@@ -172,7 +172,16 @@ func Builtin() *Set {
 
 // Load compiles the rules of all files. The error joins one *yamlfile.Error a
 // mistake, of all files; the set is nil then.
-func Load(files ...Source) (*Set, error) {
+func Load(files ...Source) (*Set, error) { return load(files, func(*rule) bool { return true }) }
+
+// Try compiles files together with the built-in rules, and has in the set only what
+// the files are about: their rules, and those that they change by an exception, an
+// override or more of a list.
+func Try(files ...Source) (*Set, error) {
+	return load(append(BuiltinFiles(), files...), func(r *rule) bool { return r.changed })
+}
+
+func load(files []Source, wanted func(*rule) bool) (*Set, error) {
 	s := &Set{now: stopwatch(), digest: digestOfSet(files), indexes: map[event.Kind]*index{}, byKind: map[event.Kind][]*rule{}, unbound: policy.Default().For(event.GatewayFound{}, policy.Host{})}
 	s.machine.MemoryBudget = memoryBudget
 	l := newLoader(files)
@@ -181,7 +190,9 @@ func Load(files ...Source) (*Set, error) {
 		return nil, err
 	}
 	for _, r := range loaded {
-		s.add(r)
+		if wanted(r) {
+			s.add(r)
+		}
 	}
 	s.vocabulary = l.words
 	slices.SortFunc(s.rules, func(a, b *rule) int { return cmp.Compare(a.Name, b.Name) })

@@ -83,6 +83,7 @@ func (l *loader) exceptions(named map[string]*rule, whole bool) {
 				}
 				continue
 			}
+			r.changed = r.changed || !doc.file.builtin
 			x := r.exception(t.Name)
 			switch {
 			case x == nil && whole:
@@ -119,6 +120,7 @@ func (l *loader) override(named map[string]*rule) {
 				l.report(doc.mistake(o.At, "rule %s is overridden in %s already", o.Rule, r.overridden))
 			default:
 				r.overridden = doc.file.Name
+				r.changed = r.changed || !doc.file.builtin
 				if o.Enabled.given {
 					r.Enabled = o.Enabled
 				}

@@ -35,9 +35,10 @@ func newRulesBacktestCmd() *cobra.Command {
 		Use:   "backtest [FILE or DIR…]",
 		Short: "Say what rules would have found in what the agent has stored",
 		Long: `Judge what the running agent has stored by the rules of the files, or of the
-directories' *.yaml, before they are in force: for each rule and skill, how often
-it would have been fulfilled and how many alerts that would have been. Without
-FILE and DIR, the rules in force are judged by. Nothing is changed.`,
+directories' *.yaml, before they are in force, and by the built-in rules that they
+change: for each rule and skill, how often it would have been fulfilled and how many
+alerts that would have been. Without FILE and DIR, the rules in force are judged by.
+Nothing is changed.`,
 		Example: `  clawwatch rules backtest --since 7d rules.d/mail.yaml
   clawwatch rules backtest --events week.jsonl --json rules.d`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -87,8 +88,8 @@ func (c *configuring) registerTrial(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.policy, "policy", "", "policy `file`, read over the built-in policy")
 }
 
-// toTry gives the rules of files and directories alone, once they are known to
-// go together with the built-in ones; without any, the rules in force.
+// toTry gives what files and directories are about: their rules, and the built-in ones
+// that they change; without any, the rules in force.
 func (c *configuring) toTry(args []string) (*rules.Set, error) {
 	if len(args) == 0 {
 		return c.rulesInForce()
@@ -105,14 +106,15 @@ func (c *configuring) toTry(args []string) (*rules.Set, error) {
 		}
 		files = append(files, inside...)
 	}
-	if _, err := c.compile(files); err != nil {
-		return nil, hinted{err, "clawwatch rules check shows the mistakes alone"}
-	}
 	sources, err := agent.ReadRules(files)
 	if err != nil {
 		return nil, err
 	}
-	return rules.Load(sources...)
+	set, err := rules.Try(sources...)
+	if err != nil {
+		return nil, hinted{err, "clawwatch rules check shows the mistakes alone"}
+	}
+	return set, nil
 }
 
 // A tally is what one rule found about one skill.
