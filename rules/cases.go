@@ -43,9 +43,27 @@ type testCase struct {
 	Run   testRun      `yaml:"run"`
 	Day   testRun      `yaml:"day"` // of the skill
 
+	Profile testProfile `yaml:"profile"` // of the skill
+
 	ParentArgs []string `yaml:"parent_args"` // of the first of the process's ancestors
 	Fires      string   `yaml:"fires"`       // with this message
 	Quiet      bool     `yaml:"quiet"`       // or not at all
+}
+
+// testProfile says what is new about the event.
+type testProfile struct {
+	Changed      int      `yaml:"changed"` // seconds ago; 0: its files never did
+	Calls        int      `yaml:"calls"`   // before that
+	NewHosts     []string `yaml:"new_hosts"`
+	NewPrograms  []string `yaml:"new_programs"`
+	NewVariables []string `yaml:"new_variables"`
+}
+
+func (p testProfile) profile() Profile {
+	return Profile{
+		Changed: p.Changed > 0, Age: time.Duration(p.Changed) * time.Second, Calls: p.Calls,
+		NewHosts: p.NewHosts, NewPrograms: p.NewPrograms, NewVariables: p.NewVariables,
+	}
 }
 
 // testRun is the run's, or the day's, totals at the event, and before it.
@@ -132,7 +150,7 @@ func (s *Set) try(test testFile, c testCase, view *policy.View) error {
 	in := Input{Record: record, View: view, Run: c.Run.run(), Day: Day{
 		BytesSent: uint64(c.Day.Sent), BytesReceived: uint64(c.Day.Received),
 		PreviousBytesSent: uint64(c.Day.PreviousSent), PreviousBytesReceived: uint64(c.Day.PreviousReceived),
-	}}
+	}, Profile: c.Profile.profile()}
 	for _, f := range s.Eval(in) {
 		if f.Rule.Name == test.Rule {
 			got, fired = f.Message, true

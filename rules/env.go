@@ -3,26 +3,27 @@ package rules
 // Env is what a condition sees: values only. What is not known is "", 0, false
 // or an empty list.
 type Env struct {
-	Kind     string  `expr:"kind"`     // network.connect, file.open, …
-	Acting   bool    `expr:"acting"`   // done for a tool call or a skill, not by OpenClaw for itself
-	Process  Process `expr:"process"`  // who did it
-	Stranger bool    `expr:"stranger"` // done from outside of every OpenClaw tree
-	Access   Access  `expr:"access"`   // process.access
-	Call     string  `expr:"call"`     // process.credentials, process.namespace: the system call
-	File     File    `expr:"file"`     // file.*; env.read of a file
-	Network  Network `expr:"network"`  // network.*
-	DNS      DNS     `expr:"dns"`      // dns.answer
-	Env      EnvRead `expr:"env"`      // env.read
-	Skill    Skill   `expr:"skill"`    // for whom it was done
-	Change   Change  `expr:"change"`   // skill.*: the skill that came, changed or went
-	Session  Session `expr:"session"`
-	Tool     Tool    `expr:"tool"`
-	Effects  Effects `expr:"effects"` // tool.effects: what the call did against what it says
-	LLM      LLM     `expr:"llm"`     // llm.call
-	Sensor   Sensor  `expr:"sensor"`  // sensor.*: what the agent says of itself
-	Run      RunEnv  `expr:"run"`     // of the skill execution so far
-	Day      DayEnv  `expr:"day"`     // network.send, network.close
-	Limits   Limits  `expr:"limits"`
+	Kind     string     `expr:"kind"`     // network.connect, file.open, …
+	Acting   bool       `expr:"acting"`   // done for a tool call or a skill, not by OpenClaw for itself
+	Process  Process    `expr:"process"`  // who did it
+	Stranger bool       `expr:"stranger"` // done from outside of every OpenClaw tree
+	Access   Access     `expr:"access"`   // process.access
+	Call     string     `expr:"call"`     // process.credentials, process.namespace: the system call
+	File     File       `expr:"file"`     // file.*; env.read of a file
+	Network  Network    `expr:"network"`  // network.*
+	DNS      DNS        `expr:"dns"`      // dns.answer
+	Env      EnvRead    `expr:"env"`      // env.read
+	Skill    Skill      `expr:"skill"`    // for whom it was done
+	Change   Change     `expr:"change"`   // skill.*: the skill that came, changed or went
+	Session  Session    `expr:"session"`
+	Tool     Tool       `expr:"tool"`
+	Effects  Effects    `expr:"effects"` // tool.effects: what the call did against what it says
+	LLM      LLM        `expr:"llm"`     // llm.call
+	Sensor   Sensor     `expr:"sensor"`  // sensor.*: what the agent says of itself
+	Run      RunEnv     `expr:"run"`     // of the skill execution so far
+	Profile  ProfileEnv `expr:"profile"` // process.exec, network.connect, env.read
+	Day      DayEnv     `expr:"day"`     // network.send, network.close
+	Limits   Limits     `expr:"limits"`
 
 	Sensitive Sensitive `expr:"sensitive"` // process.exec, tool.call, llm.call: data found in their texts
 }
@@ -240,6 +241,18 @@ type RunEnv struct {
 	PreviousInternalFiles   int `expr:"previous_internal_files"`
 	PreviousSecrets         int `expr:"previous_secrets"`
 	PreviousPrograms        int `expr:"previous_programs"`
+}
+
+// ProfileEnv is what the skill had not done before, as far as the store knows, and
+// whether its files have changed since it was first known. Only what is certainly or
+// strongly a skill's has one.
+type ProfileEnv struct {
+	Changed      bool     `expr:"changed"`       // within 30 days
+	Age          int      `expr:"age"`           // seconds since that change
+	Calls        int      `expr:"calls"`         // tool calls that were made for it until that change
+	NewHosts     []string `expr:"new_hosts"`     // by name, or by address where the name is not known; without name servers
+	NewPrograms  []string `expr:"new_programs"`  // names of programs that are not the skill's own
+	NewVariables []string `expr:"new_variables"` // that look like secrets and were asked for by name
 }
 
 // DayEnv is what the skill moved since midnight by UTC, in all its executions at this

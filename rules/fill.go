@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,8 @@ func (e *Env) fill(in Input, commandLine bool) {
 	e.Acting = acting(r)
 	e.Run = in.Run.env()
 	e.Day = DayEnv{clamp(in.Day.BytesSent), clamp(in.Day.BytesReceived), clamp(in.Day.PreviousBytesSent), clamp(in.Day.PreviousBytesReceived)}
+	x := in.Profile
+	e.Profile = ProfileEnv{x.Changed, int(x.Age / time.Second), x.Calls, x.NewHosts, x.NewPrograms, x.NewVariables}
 	limits := in.View.Limits()
 	e.Limits = Limits{limit(limits.BytesPerRun), limit(limits.BytesPerSkillDay)}
 	if r.File != nil {

@@ -98,6 +98,7 @@ type Input struct {
 	View    *policy.View   // of the record's gateway; nil: the default policy, bound to none
 	Run     Run            // of the skill execution that the record belongs to
 	Day     Day            // of the skill that the record is attributed to
+	Profile Profile        // likewise
 	Tool    *event.Tool    // the tool call it belongs to; nil: not known, or the record's own
 	Session *event.Session // likewise
 }
@@ -106,6 +107,16 @@ type Input struct {
 type Day struct {
 	BytesSent, BytesReceived                 uint64
 	PreviousBytesSent, PreviousBytesReceived uint64
+}
+
+// Profile is what is new about a record, against what the skill that it is certainly
+// or strongly attributed to was seen to do before.
+type Profile struct {
+	Changed bool          // its files are others than they were when it was first known
+	Age     time.Duration // since then
+	Calls   int           // tool calls that were made for it until then
+
+	NewHosts, NewPrograms, NewVariables []string
 }
 
 // A Finding is one rule that a record fulfils.

@@ -58,7 +58,7 @@ func TestBuiltinRulesAreThoseThatTheProductIsJudgedByAndTheAgentsOwn(t *testing.
 		"agent-instructions-changed high", "agent-memory-changed medium", "agent-socket-access medium", "canary-touched critical", "configuration-rejected high",
 		"container-runtime-access high", "cryptominer high", "daily-data-volume medium", "environment-access medium", "file-outside-approved-directories medium", "fileless-execution high",
 		"forged-attribution-tag high", "gateway-accessed-from-outside low", "gateway-tampering high", "git-hook-changed medium", "left-behind-file-used low",
-		"left-behind-startup-file medium", "llm-auth-failure high", "message-bus-access low", "openclaw-files-touched-from-outside medium",
+		"left-behind-startup-file medium", "llm-auth-failure high", "message-bus-access low", "new-behaviour-after-update medium", "new-program-after-update low", "openclaw-files-touched-from-outside medium",
 		"openclaw-identity-taken-from-outside medium", "openclaw-records-unread medium", "openclaw-secrets-read-by-its-user low", "openclaw-secrets-read-from-outside high",
 		"openclaw-settings-changed medium", "openclaw-state-modified high", "piped-code-execution medium", "process-injection high",
 		"protection-weakened high", "raw-socket medium", "restricted-data-access high", "reverse-shell high", "rule-disabled high", "schedule-changed medium", "secret-then-unapproved-endpoint critical",

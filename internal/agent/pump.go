@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"crypto/rand"
 	mrand "math/rand/v2"
 	"time"
@@ -36,6 +37,11 @@ func (a *Agent) pump() {
 			a.seen.note(ev)
 			p.Push(ev)
 		}
+	}
+	if habits, err := a.store.Habits(context.Background()); err != nil {
+		a.log.Error("read what skills did before: what they do is not known to be new", "error", err)
+	} else {
+		p.Recall(habits)
 	}
 	ticks := time.NewTicker(tick)
 	defer ticks.Stop()

@@ -69,6 +69,7 @@ type Pipeline struct {
 	moved    moved
 	digests  digests
 	days     days
+	habits   habits
 	writers  writers
 	unsigned []unsigned // skills that changed, while it is not known who did it
 	runs     runs
@@ -162,6 +163,7 @@ func (p *Pipeline) Push(ev event.Event) {
 		delete(p.views, b.ID)
 		p.doors.learn(b)
 	case event.Skill:
+		p.habits.tree(skillKey{b.Gateway, b.ID.Dir}, b.ID.SHA256, p.now) // at once: the record waits for who did it
 		if b.Change == event.Installed || b.Change == event.Updated {
 			p.installed(ev, b)
 			return
@@ -309,6 +311,7 @@ func (p *Pipeline) input(it *item, rec *event.Record, view *policy.View) rules.I
 	it.did = rules.DeedOf(rec, view)
 	in := rules.Input{Record: rec, View: view, Run: p.runs.add(it, rec.Attribution, p.moved, p.now)}
 	in.Day = p.days.add(rec.Attribution, in.Run, p.now)
+	in.Profile = p.habits.add(rec, p.now)
 	return in
 }
 

@@ -69,14 +69,14 @@ func (s *Store) profile(ctx context.Context, k Skill) (Profile, error) {
 	if k.Skill.Declares != nil {
 		declared = *k.Skill.Declares
 	}
-	servers := uses[useResolver]
-	hosts := slices.DeleteFunc(uses[useHost], func(u Use) bool {
+	servers := uses[string(event.TraitResolver)]
+	hosts := slices.DeleteFunc(uses[string(event.TraitHost)], func(u Use) bool {
 		return slices.ContainsFunc(servers, func(r Use) bool { return r.Name == u.Name })
 	})
-	p.Versions, p.Calls = uses[useVersion], uses[useCall]
+	p.Versions, p.Calls = uses[useVersion], uses[string(event.TraitCall)]
 	slices.SortStableFunc(p.Versions, func(a, b Use) int { return a.First.Compare(b.First) })
-	p.Programs = compare(declared.Bins, uses[useBin], sameProgram)
-	p.Variables = compare(declared.Envs, uses[useEnv], func(a, b string) bool { return a == b })
+	p.Programs = compare(declared.Bins, uses[string(event.TraitProgram)], sameProgram)
+	p.Variables = compare(declared.Envs, uses[string(event.TraitVariable)], func(a, b string) bool { return a == b })
 	p.Hosts = compare(declared.Hosts, hosts, sameHost)
 	return p, nil
 }
@@ -98,6 +98,36 @@ func (s *Store) uses(ctx context.Context, gateway, dir string) (map[string][]Use
 		}
 		u.First, u.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
 		all[what] = append(all[what], u)
+	}
+	return all, rows.Err()
+}
+
+// Habits gives what all skills were seen to use until now, and in which trees.
+func (s *Store) Habits(ctx context.Context) ([]event.Habit, error) {
+	rows, err := s.r.QueryContext(ctx, `SELECT gateway, dir, what, name, count FROM uses ORDER BY gateway, dir`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() // its error is that of rows.Err
+	var all []event.Habit
+	for rows.Next() {
+		var gateway, dir, what, name string
+		var count int
+		if err := rows.Scan(&gateway, &dir, &what, &name, &count); err != nil {
+			return nil, err
+		}
+		if n := len(all); n == 0 || all[n-1].Gateway != gateway || all[n-1].Dir != dir {
+			all = append(all, event.Habit{Gateway: gateway, Dir: dir})
+		}
+		h := &all[len(all)-1]
+		if what == useVersion {
+			h.Trees = append(h.Trees, name)
+			continue
+		}
+		if event.TraitSort(what) == event.TraitCall {
+			h.Calls += count
+		}
+		h.Traits = append(h.Traits, event.Trait{What: event.TraitSort(what), Name: name})
 	}
 	return all, rows.Err()
 }

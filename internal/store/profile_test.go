@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -192,5 +193,28 @@ func TestAnOlderStoreLearnsToCountUses(t *testing.T) {
 	add(t, s, []event.Record{ran(2, event.Certain, "/usr/bin/jq")})
 	if got, want := profileText(t, s), "+jq*1 |  | "; got != want || s.Recovered() != "" {
 		t.Errorf("got %q, want %q; %s", got, want, s.Recovered())
+	}
+}
+
+// What skills did is known when the agent is started anew.
+func TestHabitsAreWhatAllSkillsWereSeenToUse(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "events.db"), store.Limits{})
+	call := done(3, event.Certain, event.KindToolCall, func(r *event.Record) { r.Tool = &event.Tool{Name: "exec", CallID: "c"} })
+	other := connected(5, "192.0.2.9", 443, "", "")
+	other.Attribution.Gateway = "/h"
+	if err := s.Append([]event.Record{
+		weatherDeclares(1, event.Declared{}), weatherDeclares(2, event.Declared{}), call, connected(4, "192.0.2.1", 443, "a.example", "dns"), other, ran(6, event.Weak, "/usr/bin/nc"),
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Habits(context.Background())
+	want := []event.Habit{
+		{Gateway: "/g", Dir: usesDir, Calls: 1, Trees: []string{"hash1", "hash2"}, Traits: []event.Trait{
+			{What: event.TraitCall, Name: "exec"}, {What: event.TraitHost, Name: "a.example"},
+		}},
+		{Gateway: "/h", Dir: usesDir, Traits: []event.Trait{{What: event.TraitHost, Name: "192.0.2.9"}}},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 }

@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/clawwatch/clawwatch/internal/event"
@@ -34,19 +31,11 @@ CREATE TABLE IF NOT EXISTS uses (
 // Bounds on uses. Names come from hostile programs.
 const (
 	maxUses    = 256    // names of one sort, of one skill
-	maxUseName = 256    // bytes
 	maxAllUses = 50_000 // rows that trimming leaves
 )
 
-// What can be used.
-const (
-	useBin      = "bin"
-	useEnv      = "env"
-	useHost     = "host"
-	useResolver = "resolver" // a name server of the host; those are every program's
-	useCall     = "call"     // a tool call, by the tool's name
-	useVersion  = "version"  // not used, but seen: the skill's tree, by hash
-)
+// useVersion is not used, but seen: the skill's tree, by hash. The others are traits.
+const useVersion = "version"
 
 type useKey struct{ gateway, dir, what, name string }
 
@@ -56,83 +45,18 @@ type use struct {
 	detail string
 }
 
-// usesOf gives what a record tells. Only where the skill is sure does it tell
-// anything: a doubt must not become a trait of a skill.
+// usesOf gives what a record tells.
 func usesOf(r *event.Record) []use {
 	a := r.Attribution
 	if r.Skill != nil && a != nil && r.Kind != event.KindSkillRemoved {
 		return []use{{useKey{a.Gateway, r.Skill.ID.Dir, useVersion, r.Skill.ID.SHA256}, r.Skill.ID.Version}}
 	}
-	if a == nil || a.Skill == nil || r.Stranger || a.Confidence != event.Certain && a.Confidence != event.Strong {
-		return nil
-	}
 	var all []use
-	add := func(what, name, detail string) {
-		if name != "" {
-			all = append(all, use{useKey{a.Gateway, a.Skill.Dir, what, name[:min(len(name), maxUseName)]}, detail[:min(len(detail), maxUseName)]})
-		}
-	}
-	switch {
-	case r.Kind == event.KindToolCall && r.Tool != nil:
-		add(useCall, r.Tool.Name, "")
-	case r.Kind == event.KindExec && r.Process != nil:
-		if name, from := program(r); from != "" {
-			add(useBin, name, from)
-		}
-	case r.Env != nil && (r.Env.Method == event.EnvGetenv || r.Env.Method == event.EnvShell || r.Env.Method == event.EnvDump):
-		for _, name := range r.Env.Names {
-			add(useEnv, name, string(r.Env.Method))
-		}
-	case r.DNS != nil && r.DNS.Trusted:
-		add(useResolver, resolver(r.DNS.Server), "")
-	case r.Kind == event.KindConnect && r.Network != nil:
-		add(useHost, hostOf(r.Network), r.Network.Host)
+	for _, t := range r.Traits() {
+		all = append(all, use{useKey{a.Gateway, a.Skill.Dir, string(t.What), t.Name}, t.Detail})
 	}
 	return all
 }
-
-// program names what an exec runs, and its file: the program, or the script
-// that is installed as one. It is none where that is the skill's own, or the
-// shell that OpenClaw begins each call with.
-func program(r *event.Record) (name, from string) {
-	p, dir := r.Process, r.Attribution.Skill.Dir
-	if p.Role != event.RoleTool || p.Executable == nil || begins(r) {
-		return "", ""
-	}
-	from = p.Executable.Path
-	if s := p.Script; s != nil && s.Source == event.ScriptFile && strings.HasPrefix(s.Path, "/") && strings.HasSuffix(path.Dir(s.Path), "bin") {
-		from = s.Path
-	}
-	if strings.HasPrefix(from, dir+"/") {
-		return "", ""
-	}
-	return path.Base(from), from
-}
-
-var shells = []string{"sh", "bash", "dash", "zsh", "ash", "busybox", "ksh"}
-
-// begins reports whether an exec is the shell of a tool call itself: what comes
-// out of it descends by fork.
-func begins(r *event.Record) bool {
-	return slices.Contains(shells, path.Base(r.Process.Executable.Path)) &&
-		!slices.ContainsFunc(r.Attribution.Evidence, func(e event.Evidence) bool { return e.Kind == "lineage" })
-}
-
-// hostOf names the other end of a connection: by the name that a name server
-// gave, else by address. What the process calls it is its own word.
-func hostOf(n *event.Network) string {
-	switch {
-	case n.Direction != "outbound" || n.Transport != event.TCP && n.Transport != event.UDP:
-		return ""
-	case n.Vouched() != "":
-		return n.Vouched()
-	case n.PeerPort == 53:
-		return resolver(n.PeerAddress)
-	}
-	return n.PeerAddress
-}
-
-func resolver(address string) string { return address + " port " + strconv.Itoa(53) }
 
 // A tally is how often something was used, in the records of one Append.
 type tally struct {
