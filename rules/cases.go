@@ -74,6 +74,7 @@ type testRun struct {
 	PreviousReceived policy.Size `yaml:"previous_received"`
 
 	Hosts    []string   `yaml:"hosts"`
+	Fired    []string   `yaml:"fired"`
 	Duration int        `yaml:"duration"` // seconds
 	Did      testCounts `yaml:"did"`
 	Previous testCounts `yaml:"previous"`
@@ -92,7 +93,7 @@ func (r testRun) run() Run {
 	return Run{
 		BytesSent: uint64(r.Sent), BytesReceived: uint64(r.Received),
 		PreviousBytesSent: uint64(r.PreviousSent), PreviousBytesReceived: uint64(r.PreviousReceived),
-		Hosts: r.Hosts, Duration: time.Duration(r.Duration) * time.Second, Did: Counts(r.Did), Previous: Counts(r.Previous),
+		Hosts: r.Hosts, Fired: r.Fired, Duration: time.Duration(r.Duration) * time.Second, Did: Counts(r.Did), Previous: Counts(r.Previous),
 	}
 }
 

@@ -234,6 +234,7 @@ type RunEnv struct {
 	Secrets         int      `expr:"secrets"`          // restricted_files, and accesses to secret variables that the policy does not approve; not those that were handed over and no more
 	Programs        int      `expr:"programs"`         // that were started
 	Duration        int      `expr:"duration"`         // seconds since its first event
+	Fired           []string `expr:"fired"`            // rules that gave an alert before this event, by name; at most 64
 
 	PreviousHostCount       int `expr:"previous_host_count"`
 	PreviousRestrictedFiles int `expr:"previous_restricted_files"`

@@ -27,6 +27,7 @@ type rule struct {
 	Enabled     enabled   `yaml:"enabled"`
 	Version     version   `yaml:"version"`
 	Throttle    throttle  `yaml:"throttle"`
+	Count       repeat    `yaml:"count"`
 	At          yamlfile.Pos
 	counters
 

@@ -125,6 +125,7 @@ type Finding struct {
 	Message string // one printable line
 
 	Throttle time.Duration // one alert in this time, whichever execution; 0: one an execution
+	Repeat   Repeat        // it is an alert only with others
 }
 
 // Stats counts what one rule did.
@@ -149,6 +150,8 @@ type Rule struct {
 	Words       []Word // lists and macros of the condition
 	Exceptions  []Exception
 	Overridden  string // the file that changed severity or whether it is enabled
+	Throttle    time.Duration
+	Repeat      Repeat
 }
 
 //go:embed builtin/*.yaml
@@ -295,7 +298,7 @@ func (s *Set) judge(r *rule, record *event.Record, first bool) (f Finding, yes, 
 	if err != nil {
 		r.failed(err)
 	}
-	return Finding{r.ref(), text, r.Throttle.Duration}, true, err != nil
+	return Finding{r.ref(), text, r.Throttle.Duration, r.Count.repeat()}, true, err != nil
 }
 
 func (s *Set) index(k event.Kind) *index {
@@ -337,7 +340,7 @@ func (s *Set) Rules() []Rule {
 	for i, r := range s.rules {
 		out[i] = Rule{
 			r.ref(), strings.TrimSpace(r.Description), r.kinds(), r.Condition.source, r.References, !r.Enabled.off,
-			s.vocabulary.used(r.Condition.words), r.described(), r.overridden,
+			s.vocabulary.used(r.Condition.words), r.described(), r.overridden, r.Throttle.Duration, r.Count.repeat(),
 		}
 	}
 	return out

@@ -16,12 +16,16 @@ type Run struct {
 	PreviousBytesSent, PreviousBytesReceived uint64
 
 	Hosts         []string // at most MaxHosts
+	Fired         []string // rules that gave an alert before this record, at most MaxFired
 	Did, Previous Counts
 	Duration      time.Duration
 }
 
-// MaxHosts is how many hosts of one run are known by name.
-const MaxHosts = 64
+// MaxHosts is how many hosts of one run are known by name, and MaxFired how many rules.
+const (
+	MaxHosts = 64
+	MaxFired = 64
+)
 
 // Counts of what a run did.
 type Counts struct {
@@ -116,7 +120,7 @@ func (r *Run) env() RunEnv {
 	return RunEnv{
 		BytesSent: clamp(r.BytesSent), BytesReceived: clamp(r.BytesReceived),
 		PreviousBytesSent: clamp(r.PreviousBytesSent), PreviousBytesReceived: clamp(r.PreviousBytesReceived),
-		Hosts: r.Hosts, HostCount: r.Did.Hosts, PreviousHostCount: r.Previous.Hosts,
+		Hosts: r.Hosts, Fired: r.Fired, HostCount: r.Did.Hosts, PreviousHostCount: r.Previous.Hosts,
 		RestrictedFiles: r.Did.RestrictedFiles, PreviousRestrictedFiles: r.Previous.RestrictedFiles,
 		OutsideFiles: r.Did.OutsideFiles, PreviousOutsideFiles: r.Previous.OutsideFiles,
 		InternalFiles: r.Did.InternalFiles, PreviousInternalFiles: r.Previous.InternalFiles,

@@ -43,6 +43,8 @@ type described struct {
 
 	Exceptions []rules.Exception `json:"exceptions,omitempty"`
 	Overridden string            `json:"overridden,omitempty"` // file that changed severity or enabled
+	Throttle   float64           `json:"throttle_seconds,omitempty"`
+	Count      *counted          `json:"count,omitempty"`
 
 	Version int    `json:"version"`
 	Digest  string `json:"digest"`
@@ -50,7 +52,7 @@ type described struct {
 }
 
 func describe(r rules.Rule) described {
-	d := described{r.Name, r.Severity, r.Enabled, r.Kinds, r.Tags, r.Description, r.Condition, r.References, nil, r.Exceptions, r.Overridden, r.Version, r.Digest, r.Ruleset}
+	d := described{r.Name, r.Severity, r.Enabled, r.Kinds, r.Tags, r.Description, r.Condition, r.References, nil, r.Exceptions, r.Overridden, r.Throttle.Seconds(), countOf(r.Repeat), r.Version, r.Digest, r.Ruleset}
 	for _, w := range r.Words {
 		d.Words = append(d.Words, w.Name)
 	}
@@ -241,6 +243,20 @@ func newRulesExplainCmd() *cobra.Command {
 	return cmd
 }
 
+// counted is how often a rule has to be fulfilled.
+type counted struct {
+	Of     int     `json:"of"`
+	Within float64 `json:"within_seconds"`
+	Over   string  `json:"over"`
+}
+
+func countOf(r rules.Repeat) *counted {
+	if r.Of < 2 {
+		return nil
+	}
+	return &counted{r.Of, r.Within.Seconds(), r.Over}
+}
+
 func explainRule(out *printer, r rules.Rule) {
 	out.linef("%s  %s%s", text(r.Name), text(string(r.Severity)), map[bool]string{false: "  (not enabled)"}[r.Enabled])
 	if r.Overridden != "" {
@@ -252,6 +268,12 @@ func explainRule(out *printer, r rules.Rule) {
 	out.linef("kinds      %s", kindNames(r.Kinds))
 	out.linef("tags       %s", orDash(strings.Join(r.Tags, " ")))
 	out.linef("version    %d, digest %s, of the rules with digest %s", r.Version, r.Digest, r.Ruleset)
+	if n := r.Repeat; n.Of > 1 {
+		out.linef("count      %d within %s, over one %s", n.Of, n.Within, n.Over)
+	}
+	if r.Throttle > 0 {
+		out.linef("throttle   %s", r.Throttle)
+	}
 	for _, ref := range r.References {
 		out.linef("reference  %s", text(ref))
 	}

@@ -61,11 +61,13 @@ func newFindings() findings {
 
 // alert gives out a new alert, or counts one that is known. It returns the alert
 // if it speaks for the fact's execution, for a later amendment.
-func (p *Pipeline) alert(it *item, rec *event.Record, f rules.Finding) *finding {
+// ids are those of the records that it speaks for, this one last.
+func (p *Pipeline) alert(it *item, rec *event.Record, f rules.Finding, ids []string) *finding {
 	fs := &p.findings
 	key := keyOf(it, rec, f)
 	if known := fs.known[key]; known != nil && !known.over(p.now) {
 		known.count(it, rec, f, p.now)
+		known.alert.Count += len(ids) - 1
 		return fs.noted(known, it)
 	}
 	group := groupOf(it, key)
@@ -89,7 +91,7 @@ func (p *Pipeline) alert(it *item, rec *event.Record, f rules.Finding) *finding 
 		key: key, root: it.scope.Execution(), begun: p.now, last: p.now, given: p.now, again: againFinding, throttle: f.Throttle,
 		alert: event.Alert{
 			ID: p.NewID(rec.Time), Time: rec.Time, Rule: f.Rule, Message: f.Message,
-			Attribution: rec.Attribution, Process: rec.Process, Events: []string{rec.ID}, Count: 1,
+			Attribution: rec.Attribution, Process: rec.Process, Events: ids[max(0, len(ids)-maxEvents):], Count: len(ids),
 		},
 	}
 	p.remember(n, src)
@@ -193,6 +195,9 @@ func keyOf(it *item, rec *event.Record, f rules.Finding) findingKey {
 	}
 	if f.Throttle > 0 {
 		key.session, key.execution = "", event.ProcID{}
+	}
+	if f.Repeat.Of > 1 { // what it says is how often, and not of what
+		key.subject = ""
 	}
 	return key
 }

@@ -27,7 +27,7 @@ func (b *bench) one(kind event.Kind, rule string, severity event.Severity, a *ev
 		Process: &event.Process{PID: pid, Executable: &event.Executable{Path: "/usr/bin/cat"}, User: &event.User{ID: 1001}},
 	}
 	it := &item{id: rec.ID, ev: event.Event{Proc: proc(pid), Stranger: stranger}}
-	b.alert(it, rec, rules.Finding{Rule: event.RuleRef{Name: rule, Severity: severity}, Message: "found", Throttle: throttle})
+	b.alert(it, rec, rules.Finding{Rule: event.RuleRef{Name: rule, Severity: severity}, Message: "found", Throttle: throttle}, []string{rec.ID})
 }
 
 // counted adds up all alerts as they were given out last.

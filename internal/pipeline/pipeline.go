@@ -69,6 +69,7 @@ type Pipeline struct {
 	moved    moved
 	digests  digests
 	days     days
+	repeats  repeats
 	habits   habits
 	writers  writers
 	unsigned []unsigned // skills that changed, while it is not known who did it
@@ -113,7 +114,7 @@ func New(cfg Config) *Pipeline {
 		Config: cfg, engine: attribution.New(cfg.Redactor.String), views: map[string]*policy.View{},
 		queues: map[event.ProcID]*list.Element{}, order: list.New(),
 		given: given{items: map[event.ProcID][]*item{}}, writers: writers{}, runs: runs{}, findings: newFindings(), names: names{}, digests: digests{},
-		ledgers: newLedgers(), claims: claims{}, doors: doors{}, servers: servers{}, moved: moved{},
+		ledgers: newLedgers(), claims: claims{}, doors: doors{}, servers: servers{}, moved: moved{}, repeats: repeats{},
 	}
 	p.table = proctab.New(proctab.DefaultLimits, p.engine.Forget)
 	p.describe()
@@ -264,6 +265,7 @@ func (p *Pipeline) Tick(now time.Time) {
 		p.sumUp(false)
 		p.table.Expire(p.now)
 		p.runs.expire(p.now)
+		p.repeats.expire(p.now)
 		p.writers.expire(p.now)
 		p.expireFindings()
 		p.names.expire(p.now)
@@ -319,7 +321,12 @@ func (p *Pipeline) input(it *item, rec *event.Record, view *policy.View) rules.I
 func (p *Pipeline) judge(it *item, in rules.Input) []rules.Finding {
 	found := p.Rules.Eval(in)
 	for _, f := range found {
-		if n := p.alert(it, in.Record, f); n != nil && !slices.Contains(it.found, n) {
+		ids, ok := p.complete(it, in.Record, f)
+		if !ok {
+			continue
+		}
+		p.runs.fired(it, in.Record.Attribution, f.Rule.Name)
+		if n := p.alert(it, in.Record, f, ids); n != nil && !slices.Contains(it.found, n) {
 			it.found = append(it.found, n)
 		}
 	}

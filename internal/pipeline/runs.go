@@ -23,6 +23,7 @@ type runState struct {
 	sent, received uint64
 	did            rules.Counts
 	hosts          []string
+	fired          []string // rules
 }
 
 // runs are what executions did, the least lately heard of last. The zero value is
@@ -60,6 +61,30 @@ func (r *runs) add(it *item, a *event.Attribution, moved moved, now time.Time) r
 	} else {
 		sent, received = 0, 0
 	}
+	key := runOf(it, a)
+	s := r.state(key, it.ev.Time, now)
+	run := rules.Run{PreviousBytesSent: s.sent, PreviousBytesReceived: s.received, BytesSent: s.sent + sent, BytesReceived: s.received + received}
+	s.sent, s.received = run.BytesSent, run.BytesReceived
+	run.Previous = s.did
+	r.count(s, it.did)
+	run.Did, run.Hosts, run.Fired, run.Duration = s.did, s.hosts, slices.Clip(s.fired), it.ev.Time.Sub(s.began)
+	if root := it.scope.Execution(); key.root.IsZero() && !root.IsZero() {
+		s := r.state(runKey{root: root}, it.ev.Time, now)
+		before := s.did
+		r.count(s, it.did)
+		larger(&run, s, before)
+		for _, name := range s.fired {
+			if !slices.Contains(run.Fired, name) {
+				run.Fired = append(run.Fired, name)
+			}
+		}
+	}
+	r.bound()
+	return run
+}
+
+// runOf says in which run a fact counts.
+func runOf(it *item, a *event.Attribution) runKey {
 	key := runKey{gateway: a.Gateway, session: a.Session, run: a.Run}
 	if a.Skill != nil {
 		key.skill = a.Skill.Dir
@@ -67,20 +92,23 @@ func (r *runs) add(it *item, a *event.Attribution, moved moved, now time.Time) r
 	if a.Run == "" || a.Skill == nil {
 		key.root = it.scope.Execution()
 	}
-	s := r.state(key, it.ev.Time, now)
-	run := rules.Run{PreviousBytesSent: s.sent, PreviousBytesReceived: s.received, BytesSent: s.sent + sent, BytesReceived: s.received + received}
-	s.sent, s.received = run.BytesSent, run.BytesReceived
-	run.Previous = s.did
-	r.count(s, it.did)
-	run.Did, run.Hosts, run.Duration = s.did, s.hosts, it.ev.Time.Sub(s.began)
-	if root := it.scope.Execution(); key.root.IsZero() && !root.IsZero() {
-		s := r.state(runKey{root: root}, it.ev.Time, now)
-		before := s.did
-		r.count(s, it.did)
-		larger(&run, s, before)
+	return key
+}
+
+// fired notes that a rule gave an alert for a fact that was added.
+func (r *runs) fired(it *item, a *event.Attribution, rule string) {
+	if a == nil {
+		return
 	}
-	r.bound()
-	return run
+	for _, key := range []runKey{runOf(it, a), {root: it.scope.Execution()}} {
+		e := r.states[key]
+		if e == nil {
+			continue
+		}
+		if s := e.Value.(*runState); len(s.fired) < rules.MaxFired && !slices.Contains(s.fired, rule) {
+			s.fired = append(s.fired, rule)
+		}
+	}
 }
 
 // larger takes over what a second state knows more of.
