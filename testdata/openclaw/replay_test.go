@@ -39,6 +39,7 @@ type deed struct {
 	said     []string // by the alerts
 	named    bool     // an alert of medium or more names the skill, and no other
 	alarming bool     // an alert above info
+	wrong    bool     // an alert names another skill
 }
 
 // TestScenarios plays what is known of malicious skills, and what good ones do that
@@ -232,6 +233,8 @@ func (r *replay) judge(t *testing.T) {
 	t.Logf("\n%s", r.table())
 	for _, d := range r.deeds {
 		switch {
+		case d.wrong:
+			t.Errorf("%s %s: an alert names another skill than %s:\n%s", d.ID, d.Name, d.Skill, strings.Join(d.said, "\n"))
 		case d.Kind == "malicious" && !d.named:
 			t.Errorf("%s %s: no alert of medium severity or higher names %s:\n%s", d.ID, d.Name, d.Skill, strings.Join(d.said, "\n"))
 		case d.Kind == "benign" && d.alarming:
@@ -304,6 +307,7 @@ func (d *deed) take(a truth.Alert, told string) {
 		told += " (no one skill)"
 	case skill != nil && skill.Name != d.Skill:
 		told += " (of " + skill.Name + ")"
+		d.wrong = true
 	case a.Rule.Severity != "info" && a.Rule.Severity != "low":
 		d.named = true
 	}
