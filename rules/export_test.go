@@ -7,10 +7,7 @@ func (s *Set) SetClock(now func() time.Duration) { s.now = now }
 
 // EvalEvery is Eval without the index: every rule of the kind is evaluated.
 func (s *Set) EvalEvery(in Input) []Finding {
-	if in.View == nil {
-		in.View = s.unbound
-	}
-	s.words.fill(in, s.commandLine)
+	s.words.fill(s.whole(in), s.commandLine)
 	var found []Finding
 	for _, r := range s.byKind[in.Record.Kind] {
 		if f, yes, _ := s.judge(r, in.Record, found == nil); yes {

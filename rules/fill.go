@@ -41,7 +41,7 @@ func (e *Env) fill(in Input, commandLine bool) {
 	limits := in.View.Limits()
 	e.Limits = Limits{limit(limits.BytesPerRun), limit(limits.BytesPerSkillDay)}
 	if r.File != nil {
-		e.file(r, in.View)
+		e.file(r, in.View, in.Tier)
 	}
 	if r.Network != nil {
 		e.network(r, in.View)
@@ -215,7 +215,7 @@ func acting(r *event.Record) bool {
 // process for one of several tool calls.
 func ofCalls(e event.Evidence) bool { return e.Kind == "tool_path" || e.Kind == "tool_host" }
 
-func (e *Env) file(r *event.Record, v *policy.View) {
+func (e *Env) file(r *event.Record, v *policy.View, tier string) {
 	f := r.File
 	e.File = File{
 		Path: f.Path, OldPath: f.OldPath, Requested: f.Requested, Target: f.Target, Name: base(f.Path), Operation: f.Operation,
@@ -228,7 +228,7 @@ func (e *Env) file(r *event.Record, v *policy.View) {
 	if f.BytesWritten != nil {
 		e.File.BytesWritten = clamp(*f.BytesWritten)
 	}
-	e.File.Tier = fileTier(r, v)
+	e.File.Tier = tier
 	e.File.Canary = v.CanaryFile(f.Path) || f.OldPath != "" && v.CanaryFile(f.OldPath)
 	e.File.Granted = (e.File.Tier == string(policy.Internal) || e.File.Tier == string(policy.Public)) && grantedTo(r, v, f.Path)
 	e.File.Instructions, e.File.Memory = instructs(v, f.Path), remembers(v, f.Path)

@@ -97,6 +97,7 @@ type Input struct {
 	Record  *event.Record
 	View    *policy.View   // of the record's gateway; nil: the default policy, bound to none
 	Run     Run            // of the skill execution that the record belongs to
+	Tier    string         // of the record's file; empty: to be looked up
 	Day     Day            // of the skill that the record is attributed to
 	Profile Profile        // likewise
 	Tool    *event.Tool    // the tool call it belongs to; nil: not known, or the record's own
@@ -236,14 +237,22 @@ func (s *Set) Eval(in Input) []Finding {
 	if len(rules) == 0 {
 		return nil
 	}
-	if in.View == nil {
-		in.View = s.unbound
-	}
-	if s.impossible(rules, in) {
+	if in = s.whole(in); s.impossible(rules, in) {
 		return nil
 	}
 	s.words.fill(in, s.commandLine)
 	return s.evaluate(s.index(in.Record.Kind), in.Record)
+}
+
+// whole looks up what is left out of an Input.
+func (s *Set) whole(in Input) Input {
+	if in.View == nil {
+		in.View = s.unbound
+	}
+	if in.Record.File != nil && in.Tier == "" {
+		in.Tier = fileTier(in.Record, in.View)
+	}
+	return in
 }
 
 // evaluate judges what is in the Env by the rules that it may fulfil.
@@ -314,8 +323,7 @@ func (s *Set) impossible(rules []*rule, in Input) bool {
 	if in.Record.File == nil || slices.ContainsFunc(rules, func(r *rule) bool { return r.Condition.tiers == nil }) {
 		return false
 	}
-	tier := fileTier(in.Record, in.View)
-	return !slices.ContainsFunc(rules, func(r *rule) bool { return r.Condition.allows(tier) })
+	return !slices.ContainsFunc(rules, func(r *rule) bool { return r.Condition.allows(in.Tier) })
 }
 
 // Digest is that of all the files that the set was loaded from: the first 16 digits

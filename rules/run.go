@@ -41,6 +41,7 @@ type Counts struct {
 type Deed struct {
 	Counts        // but for hosts: who keeps the run knows which are new
 	Host   string // that it connected to; empty: none
+	Tier   string // of its file, where that was looked up
 }
 
 // DeedOf tells what a record adds to its run.
@@ -56,7 +57,8 @@ func DeedOf(r *event.Record, v *policy.View) Deed {
 		d.Host = otherHost(r.Network)
 	case event.KindFileOpen, event.KindFileRead, event.KindFileWrite, event.KindFileRename, event.KindFileLink:
 		if f := r.File; f != nil && !f.Opened && !f.Directory && slices.Contains([]string{"read", "write", "execute", "rename", "exchange", "link"}, f.Operation) {
-			d.touched(policy.Tier(fileTier(r, v)))
+			d.Tier = fileTier(r, v)
+			d.touched(policy.Tier(d.Tier))
 		}
 	case event.KindEnvRead:
 		if secretsRead(r, v) {

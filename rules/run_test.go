@@ -38,7 +38,12 @@ func TestADeedIsWhatARecordAddsToItsRun(t *testing.T) {
 		r := connect()
 		r.Network = nil
 		change(r)
-		return rules.DeedOf(r, view)
+		d := rules.DeedOf(r, view)
+		if tiers := map[string]int{"restricted": d.RestrictedFiles, "outside": d.OutsideFiles, "internal": d.InternalFiles}; d.Tier != "" && d.Tier != "public" && tiers[d.Tier] != 1 {
+			t.Errorf("of tier %q: %+v", d.Tier, d)
+		}
+		d.Tier = ""
+		return d
 	}
 	env := func(method event.EnvMethod, path string, names ...string) func(*event.Record) {
 		return func(r *event.Record) {

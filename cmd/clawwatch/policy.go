@@ -60,13 +60,8 @@ listed. With --json, the profile of each version of a skill is printed instead.`
 		},
 	}
 	c.registerTrial(cmd)
-	f := cmd.Flags()
-	f.BoolVar(&a.json, "json", false, "print one profile a line, and suggest nothing")
-	f.StringVar(&a.since, "since", "7d", "`time` to begin at: 10m, 7d, 2026-11-22 or 2026-11-22T07:00:00Z")
-	f.StringVar(&a.until, "until", "", "`time` to end before")
-	f.StringVar(&a.skill, "skill", "", "only this skill `name`")
-	f.StringVar(&file, "events", "", "`file` of recorded events, instead of the agent's store; - is standard input")
-	a.registerSocket(cmd)
+	a.registerPast(cmd, &file)
+	cmd.Flags().BoolVar(&a.json, "json", false, "print one profile a line, and suggest nothing")
 	return cmd
 }
 

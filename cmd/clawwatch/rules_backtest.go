@@ -72,14 +72,19 @@ Nothing is changed.`,
 		},
 	}
 	c.registerTrial(cmd)
+	a.registerPast(cmd, &file)
+	cmd.Flags().BoolVar(&a.json, "json", false, "print one JSON object a rule and skill")
+	return cmd
+}
+
+// registerPast adds the flags that say which of the events there were are looked at.
+func (a *asking) registerPast(cmd *cobra.Command, file *string) {
 	f := cmd.Flags()
-	f.BoolVar(&a.json, "json", false, "print one JSON object a rule and skill")
 	f.StringVar(&a.since, "since", "7d", "`time` to begin at: 10m, 7d, 2026-11-22 or 2026-11-22T07:00:00Z")
 	f.StringVar(&a.until, "until", "", "`time` to end before")
-	f.StringVar(&a.skill, "skill", "", "only events of this skill `name`")
-	f.StringVar(&file, "events", "", "`file` of recorded events, instead of the agent's store; - is standard input")
+	f.StringVar(&a.skill, "skill", "", "only this skill `name`")
+	f.StringVar(file, "events", "", "`file` of recorded events, instead of the agent's store; - is standard input")
 	a.registerSocket(cmd)
-	return cmd
 }
 
 // registerTrial adds the flags that say what is in force besides.

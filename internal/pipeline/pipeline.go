@@ -311,7 +311,7 @@ func (p *Pipeline) finish(it *item) {
 // input is a record with what it is judged by, and counts it into that.
 func (p *Pipeline) input(it *item, rec *event.Record, view *policy.View) rules.Input {
 	it.did = rules.DeedOf(rec, view)
-	in := rules.Input{Record: rec, View: view, Run: p.runs.add(it, rec.Attribution, p.moved, p.now)}
+	in := rules.Input{Record: rec, View: view, Tier: it.did.Tier, Run: p.runs.add(it, rec.Attribution, p.moved, p.now)}
 	in.Day = p.days.add(rec.Attribution, in.Run, p.now)
 	in.Profile = p.habits.add(rec, p.now)
 	return in
