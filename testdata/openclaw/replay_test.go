@@ -85,6 +85,11 @@ func newReplay(t *testing.T, in install, dir string) *replay {
 	if err := json.Unmarshal(text, &list); err != nil {
 		t.Fatal(err)
 	}
+	for i, d := range list.Scenarios { // of two sessions at once nobody can tell whose it is
+		if j := slices.IndexFunc(list.Scenarios, func(x *deed) bool { return d.Cmd != "" && x.Cmd == d.Cmd }); j >= 0 && j != i {
+			t.Fatalf("%s and %s have the same command", list.Scenarios[j].ID, d.ID)
+		}
+	}
 	llm := &model.Server{}
 	api := httptest.NewServer(llm)
 	t.Cleanup(api.Close)
